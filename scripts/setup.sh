@@ -40,6 +40,7 @@ apt_test=(
   podman:podman
   procps:ps
   runc:runc
+  shellcheck:shellcheck
   skopeo:skopeo
   util-linux:nsenter
   xfsprogs:mkfs.xfs
