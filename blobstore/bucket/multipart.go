@@ -1,0 +1,41 @@
+package bucket
+
+import (
+	"context"
+	"io"
+)
+
+// A Part is one part of a multipart upload, as the bucket acknowledged it.
+type Part struct {
+	Number int    `json:"n"` // from 1
+	Size   int64  `json:"size"`
+	ETag   ETag   `json:"etag"`
+	Check  string `json:"check,omitempty"` // what the bucket wants back on completion (S3: CRC32C, base64)
+}
+
+// A Multiparter writes an object in parts, which may be sent in any order, at
+// once, by several processes. Nothing is visible under the key until Complete.
+type Multiparter interface {
+	// CreateMultipart begins an upload to key and returns its id, which is
+	// valid with this key, in any process, until Complete or Abort.
+	// Errors: ErrFull, ErrUnavailable.
+	CreateMultipart(ctx context.Context, key string) (id string, err error)
+
+	// PutPart stores exactly size bytes from r as part number n (1 to
+	// Features.MaxParts), replacing what that number had. It is durable when
+	// acknowledged. Errors: ErrNoUpload, ErrFull, ErrUnavailable, and about r
+	// as in Writer.Put.
+	PutPart(ctx context.Context, key, id string, n int, r io.ReadSeeker, size int64) (Part, error)
+
+	// CompleteMultipart joins the parts, given in ascending order, to the
+	// object at key if cond holds. NotAfter is not enforced here: an object
+	// made of parts is data, and data names are never used twice.
+	// Errors: ErrNoUpload (it may have been completed by an earlier attempt
+	// whose answer was lost: Stat the key), ErrPrecondition, ErrFull,
+	// ErrUnavailable, ErrPart when a part is missing or is not the one named.
+	CompleteMultipart(ctx context.Context, key, id string, parts []Part, cond Condition) (Info, error)
+
+	// AbortMultipart gives up an upload and frees its parts; one that is not
+	// there is no error. Errors: ErrUnavailable.
+	AbortMultipart(ctx context.Context, key, id string) error
+}
