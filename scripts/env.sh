@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # To be sourced: puts the pinned tools of scripts/setup.sh before everything
 # else on PATH, and settles what the go command may depend on.
 #

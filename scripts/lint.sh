@@ -2,7 +2,7 @@
 # Checks that need no test to run. Goes through all of them, so that one run
 # shows everything there is to mend, and fails if any of them did.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 . scripts/env.sh
 
 failed=()
