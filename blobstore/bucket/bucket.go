@@ -9,7 +9,12 @@
 // Keys are slash-separated segments of letters, digits and the characters
 // ". _ - : = + ~"; no segment is empty or begins with a dot, and a key has at
 // most [MaxKeyLength] bytes. One key may be a prefix of another ("a" and "a/b"
-// may both exist). [CheckKey] says what is wrong with a key.
+// may both exist). [CheckKey] says what is wrong with a key; every call on an
+// invalid key, and a listing of an invalid prefix, fails with ErrKey.
+//
+// When its context ends a call returns soon, with an error that wraps the
+// context's (context.Canceled, context.DeadlineExceeded); a write may or may
+// not have happened then.
 //
 // Package buckettest proves an implementation or a decorator against this text.
 package bucket
@@ -49,6 +54,15 @@ type Condition struct {
 	// effect, however late it arrives. Only a bucket whose Features say
 	// RefusesLateWrites enforces it; others ignore it. Resolution: seconds.
 	NotAfter time.Time
+}
+
+// Holds says whether the condition holds for a key at which there is an object
+// of version at, or none. It does not look at NotAfter.
+func (c Condition) Holds(exists bool, at ETag) bool {
+	if c.IfAbsent {
+		return !exists
+	}
+	return c.IfMatch == "" || exists && at == c.IfMatch
 }
 
 // A Reader reads objects. Safe for use by several goroutines at once.

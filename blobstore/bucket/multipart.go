@@ -23,8 +23,8 @@ type Multiparter interface {
 
 	// PutPart stores exactly size bytes from r as part number n (1 to
 	// Features.MaxParts), replacing what that number had. It is durable when
-	// acknowledged. Errors: ErrNoUpload, ErrFull, ErrUnavailable, and about r
-	// as in Writer.Put.
+	// acknowledged. Errors: ErrNoUpload, ErrPart when n is out of range,
+	// ErrFull, ErrUnavailable, and about r as in Writer.Put.
 	PutPart(ctx context.Context, key, id string, n int, r io.ReadSeeker, size int64) (Part, error)
 
 	// CompleteMultipart joins the parts, given in ascending order, to the
@@ -32,7 +32,9 @@ type Multiparter interface {
 	// made of parts is data, and data names are never used twice.
 	// Errors: ErrNoUpload (it may have been completed by an earlier attempt
 	// whose answer was lost: Stat the key), ErrPrecondition, ErrFull,
-	// ErrUnavailable, ErrPart when a part is missing or is not the one named.
+	// ErrUnavailable, ErrPart when a part is missing, is not the one named, or
+	// is smaller than Features.MinPart and not the last. After all of these but
+	// ErrNoUpload and ErrUnavailable the upload is as it was.
 	CompleteMultipart(ctx context.Context, key, id string, parts []Part, cond Condition) (Info, error)
 
 	// AbortMultipart gives up an upload and frees its parts; one that is not
