@@ -32,6 +32,10 @@ silent() {
 
 formatted() { silent xargs -r -d '\n' gofmt -l < <(files '*.go'); }
 
+tidy() {
+  go mod tidy -diff >/dev/null || { echo "run go mod tidy, and commit go.mod and go.sum"; return 1; }
+}
+
 # The commit whose API a client may hold: the last release, or else what main
 # was before.
 published() {
@@ -83,7 +87,7 @@ no_machine_paths() {
 quote() { printf '%s' "$1" | sed 's/[][\.*^$+?(){}|]/\\&/g'; }
 
 check gofmt formatted
-check 'go mod tidy' go mod tidy -diff
+check 'go mod tidy' tidy
 check 'go vet' go vet ./...
 check staticcheck staticcheck ./...
 if [ -f buf.yaml ]; then
@@ -93,7 +97,7 @@ fi
 if [ -f buf.gen.yaml ]; then
   check 'generated code' proto_generated
 fi
-check shellcheck xargs -r -d '\n' shellcheck -x -S warning < <(files '*.sh' .ci/run)
+check shellcheck xargs -r -d '\n' shellcheck -x -f gcc -S warning < <(files '*.sh' .ci/run)
 check 'machine paths' no_machine_paths
 
 if [ ${#failed[@]} -gt 0 ]; then
