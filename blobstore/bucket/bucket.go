@@ -7,8 +7,8 @@
 // from any process, sees it (S3 has been strongly consistent since 2020).
 //
 // Keys are slash-separated segments of letters, digits and the characters
-// ". _ - : = + ~"; no segment is empty or begins with a dot, and a key has at
-// most [MaxKeyLength] bytes. One key may be a prefix of another ("a" and "a/b"
+// ". _ - : = + ~"; no segment is empty, begins with a dot or has more than
+// [MaxSegmentLength] bytes, and a key has at most [MaxKeyLength] bytes. One key may be a prefix of another ("a" and "a/b"
 // may both exist). [CheckKey] says what is wrong with a key; every call on an
 // invalid key, and a listing of an invalid prefix, fails with ErrKey.
 //
@@ -28,6 +28,10 @@ import (
 
 // MaxKeyLength is the longest key in bytes. S3 allows 1,024 with the prefix.
 const MaxKeyLength = 900
+
+// MaxSegmentLength is the longest segment of a key in bytes: what a file name
+// may have, less a few.
+const MaxSegmentLength = 250
 
 // An ETag names one version of an object. It is opaque. Two versions with the
 // same bytes may have the same ETag (S3 uses content hashes), so whoever needs
@@ -84,9 +88,9 @@ type Reader interface {
 
 // A Writer writes objects whole. Safe for use by several goroutines at once.
 type Writer interface {
-	// Put stores exactly size bytes from r under key if cond holds. r is read
-	// from its beginning again (io.Seeker) when an attempt has to be repeated.
-	// On success the object is durable, and its Info is returned.
+	// Put stores exactly the size bytes that r has under key if cond holds. r
+	// is sought to its beginning before it is read, which may happen several
+	// times. On success the object is durable, and its Info is returned.
 	//
 	// Errors: ErrPrecondition when cond does not hold (with IfMatch, an absent
 	// object is a mismatch too) — also possible when an earlier attempt of

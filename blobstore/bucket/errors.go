@@ -31,6 +31,9 @@ func CheckKey(key string) error {
 		if seg == "" || seg[0] == '.' {
 			return fmt.Errorf("%w %q: a segment is empty or begins with a dot", ErrKey, key)
 		}
+		if len(seg) > MaxSegmentLength {
+			return fmt.Errorf("%w %q: segment %q has %d bytes, allowed are %d", ErrKey, key, seg, len(seg), MaxSegmentLength)
+		}
 	}
 	return CheckPrefix(key)
 }

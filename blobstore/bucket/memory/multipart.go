@@ -43,6 +43,9 @@ func (b *Bucket) PutPart(ctx context.Context, key, id string, n int, r io.ReadSe
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return bucket.Part{}, fail("put part", key, err)
+	}
 	up, err := b.upload(key, id)
 	if err != nil {
 		return bucket.Part{}, fail("put part", key, err)

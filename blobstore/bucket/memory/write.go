@@ -27,7 +27,8 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int6
 	if err := ctx.Err(); err != nil {
 		return bucket.Info{}, fail("put", key, err)
 	}
-	if !cond.NotAfter.IsZero() && b.opts.Now().After(cond.NotAfter) {
+	// Round(0): compare by the wall clock.
+	if !cond.NotAfter.IsZero() && b.opts.Now().Round(0).After(cond.NotAfter) {
 		return bucket.Info{}, fail("put", key, fmt.Errorf("%w of %s", bucket.ErrTooLate, cond.NotAfter.UTC()))
 	}
 	info, err := b.store(key, data, etag, cond)
@@ -109,7 +110,10 @@ func (b *Bucket) remove(key string) {
 }
 
 // read returns the size bytes that r has, or says that it has fewer or more.
-func read(r io.Reader, size int64) ([]byte, error) {
+func read(r io.ReadSeeker, size int64) ([]byte, error) {
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("seeking to the beginning: %w", err)
+	}
 	data := make([]byte, size)
 	if _, err := io.ReadFull(r, data); err != nil {
 		if err == io.EOF {
