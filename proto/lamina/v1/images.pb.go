@@ -190,6 +190,111 @@ func (x *ImagesResolveResponse) GetManifest() *Descriptor {
 	return nil
 }
 
+type ImagesGetManifestRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Repository    string                 `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	Reference     string                 `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImagesGetManifestRequest) Reset() {
+	*x = ImagesGetManifestRequest{}
+	mi := &file_lamina_v1_images_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImagesGetManifestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImagesGetManifestRequest) ProtoMessage() {}
+
+func (x *ImagesGetManifestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lamina_v1_images_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImagesGetManifestRequest.ProtoReflect.Descriptor instead.
+func (*ImagesGetManifestRequest) Descriptor() ([]byte, []int) {
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ImagesGetManifestRequest) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *ImagesGetManifestRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+type ImagesGetManifestResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Manifest *Descriptor            `protobuf:"bytes,1,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// At most 4 MiB.
+	ManifestBytes []byte `protobuf:"bytes,2,opt,name=manifest_bytes,json=manifestBytes,proto3" json:"manifest_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImagesGetManifestResponse) Reset() {
+	*x = ImagesGetManifestResponse{}
+	mi := &file_lamina_v1_images_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImagesGetManifestResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImagesGetManifestResponse) ProtoMessage() {}
+
+func (x *ImagesGetManifestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lamina_v1_images_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImagesGetManifestResponse.ProtoReflect.Descriptor instead.
+func (*ImagesGetManifestResponse) Descriptor() ([]byte, []int) {
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ImagesGetManifestResponse) GetManifest() *Descriptor {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *ImagesGetManifestResponse) GetManifestBytes() []byte {
+	if x != nil {
+		return x.ManifestBytes
+	}
+	return nil
+}
+
 type ImagesGetRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Repository string                 `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
@@ -203,7 +308,7 @@ type ImagesGetRequest struct {
 
 func (x *ImagesGetRequest) Reset() {
 	*x = ImagesGetRequest{}
-	mi := &file_lamina_v1_images_proto_msgTypes[2]
+	mi := &file_lamina_v1_images_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +320,7 @@ func (x *ImagesGetRequest) String() string {
 func (*ImagesGetRequest) ProtoMessage() {}
 
 func (x *ImagesGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[2]
+	mi := &file_lamina_v1_images_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +333,7 @@ func (x *ImagesGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesGetRequest.ProtoReflect.Descriptor instead.
 func (*ImagesGetRequest) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{2}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ImagesGetRequest) GetRepository() string {
@@ -278,7 +383,7 @@ type ImagesGetResponse struct {
 
 func (x *ImagesGetResponse) Reset() {
 	*x = ImagesGetResponse{}
-	mi := &file_lamina_v1_images_proto_msgTypes[3]
+	mi := &file_lamina_v1_images_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -290,7 +395,7 @@ func (x *ImagesGetResponse) String() string {
 func (*ImagesGetResponse) ProtoMessage() {}
 
 func (x *ImagesGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[3]
+	mi := &file_lamina_v1_images_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -303,7 +408,7 @@ func (x *ImagesGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesGetResponse.ProtoReflect.Descriptor instead.
 func (*ImagesGetResponse) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{3}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ImagesGetResponse) GetTarget() *Descriptor {
@@ -365,7 +470,7 @@ type PlatformManifest struct {
 
 func (x *PlatformManifest) Reset() {
 	*x = PlatformManifest{}
-	mi := &file_lamina_v1_images_proto_msgTypes[4]
+	mi := &file_lamina_v1_images_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +482,7 @@ func (x *PlatformManifest) String() string {
 func (*PlatformManifest) ProtoMessage() {}
 
 func (x *PlatformManifest) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[4]
+	mi := &file_lamina_v1_images_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +495,7 @@ func (x *PlatformManifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlatformManifest.ProtoReflect.Descriptor instead.
 func (*PlatformManifest) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{4}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PlatformManifest) GetManifest() *Descriptor {
@@ -424,7 +529,7 @@ type Layer struct {
 
 func (x *Layer) Reset() {
 	*x = Layer{}
-	mi := &file_lamina_v1_images_proto_msgTypes[5]
+	mi := &file_lamina_v1_images_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +541,7 @@ func (x *Layer) String() string {
 func (*Layer) ProtoMessage() {}
 
 func (x *Layer) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[5]
+	mi := &file_lamina_v1_images_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +554,7 @@ func (x *Layer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layer.ProtoReflect.Descriptor instead.
 func (*Layer) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{5}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Layer) GetBlob() *Descriptor {
@@ -501,7 +606,7 @@ type ImagesListRequest struct {
 
 func (x *ImagesListRequest) Reset() {
 	*x = ImagesListRequest{}
-	mi := &file_lamina_v1_images_proto_msgTypes[6]
+	mi := &file_lamina_v1_images_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +618,7 @@ func (x *ImagesListRequest) String() string {
 func (*ImagesListRequest) ProtoMessage() {}
 
 func (x *ImagesListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[6]
+	mi := &file_lamina_v1_images_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +631,7 @@ func (x *ImagesListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesListRequest.ProtoReflect.Descriptor instead.
 func (*ImagesListRequest) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{6}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ImagesListRequest) GetPrefix() string {
@@ -568,7 +673,7 @@ type ImagesListResponse struct {
 
 func (x *ImagesListResponse) Reset() {
 	*x = ImagesListResponse{}
-	mi := &file_lamina_v1_images_proto_msgTypes[7]
+	mi := &file_lamina_v1_images_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +685,7 @@ func (x *ImagesListResponse) String() string {
 func (*ImagesListResponse) ProtoMessage() {}
 
 func (x *ImagesListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[7]
+	mi := &file_lamina_v1_images_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +698,7 @@ func (x *ImagesListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesListResponse.ProtoReflect.Descriptor instead.
 func (*ImagesListResponse) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{7}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ImagesListResponse) GetImages() []*Image {
@@ -628,7 +733,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_lamina_v1_images_proto_msgTypes[8]
+	mi := &file_lamina_v1_images_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -640,7 +745,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[8]
+	mi := &file_lamina_v1_images_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -653,7 +758,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{8}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Image) GetRepository() string {
@@ -728,7 +833,7 @@ type ImagesPutRequest struct {
 
 func (x *ImagesPutRequest) Reset() {
 	*x = ImagesPutRequest{}
-	mi := &file_lamina_v1_images_proto_msgTypes[9]
+	mi := &file_lamina_v1_images_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +845,7 @@ func (x *ImagesPutRequest) String() string {
 func (*ImagesPutRequest) ProtoMessage() {}
 
 func (x *ImagesPutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[9]
+	mi := &file_lamina_v1_images_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +858,7 @@ func (x *ImagesPutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesPutRequest.ProtoReflect.Descriptor instead.
 func (*ImagesPutRequest) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{9}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ImagesPutRequest) GetRepository() string {
@@ -800,7 +905,7 @@ type ImagesPutResponse struct {
 
 func (x *ImagesPutResponse) Reset() {
 	*x = ImagesPutResponse{}
-	mi := &file_lamina_v1_images_proto_msgTypes[10]
+	mi := &file_lamina_v1_images_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +917,7 @@ func (x *ImagesPutResponse) String() string {
 func (*ImagesPutResponse) ProtoMessage() {}
 
 func (x *ImagesPutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[10]
+	mi := &file_lamina_v1_images_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +930,7 @@ func (x *ImagesPutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesPutResponse.ProtoReflect.Descriptor instead.
 func (*ImagesPutResponse) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{10}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ImagesPutResponse) GetManifest() *Descriptor {
@@ -849,7 +954,7 @@ type ImagesTagRequest struct {
 
 func (x *ImagesTagRequest) Reset() {
 	*x = ImagesTagRequest{}
-	mi := &file_lamina_v1_images_proto_msgTypes[11]
+	mi := &file_lamina_v1_images_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +966,7 @@ func (x *ImagesTagRequest) String() string {
 func (*ImagesTagRequest) ProtoMessage() {}
 
 func (x *ImagesTagRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[11]
+	mi := &file_lamina_v1_images_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +979,7 @@ func (x *ImagesTagRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesTagRequest.ProtoReflect.Descriptor instead.
 func (*ImagesTagRequest) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{11}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ImagesTagRequest) GetRepository() string {
@@ -913,7 +1018,7 @@ type ImagesTagResponse struct {
 
 func (x *ImagesTagResponse) Reset() {
 	*x = ImagesTagResponse{}
-	mi := &file_lamina_v1_images_proto_msgTypes[12]
+	mi := &file_lamina_v1_images_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -925,7 +1030,7 @@ func (x *ImagesTagResponse) String() string {
 func (*ImagesTagResponse) ProtoMessage() {}
 
 func (x *ImagesTagResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[12]
+	mi := &file_lamina_v1_images_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -938,7 +1043,7 @@ func (x *ImagesTagResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesTagResponse.ProtoReflect.Descriptor instead.
 func (*ImagesTagResponse) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{12}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{14}
 }
 
 type ImagesDeleteRequest struct {
@@ -951,7 +1056,7 @@ type ImagesDeleteRequest struct {
 
 func (x *ImagesDeleteRequest) Reset() {
 	*x = ImagesDeleteRequest{}
-	mi := &file_lamina_v1_images_proto_msgTypes[13]
+	mi := &file_lamina_v1_images_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1068,7 @@ func (x *ImagesDeleteRequest) String() string {
 func (*ImagesDeleteRequest) ProtoMessage() {}
 
 func (x *ImagesDeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[13]
+	mi := &file_lamina_v1_images_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1081,7 @@ func (x *ImagesDeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesDeleteRequest.ProtoReflect.Descriptor instead.
 func (*ImagesDeleteRequest) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{13}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ImagesDeleteRequest) GetRepository() string {
@@ -1001,7 +1106,7 @@ type ImagesDeleteResponse struct {
 
 func (x *ImagesDeleteResponse) Reset() {
 	*x = ImagesDeleteResponse{}
-	mi := &file_lamina_v1_images_proto_msgTypes[14]
+	mi := &file_lamina_v1_images_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1118,7 @@ func (x *ImagesDeleteResponse) String() string {
 func (*ImagesDeleteResponse) ProtoMessage() {}
 
 func (x *ImagesDeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[14]
+	mi := &file_lamina_v1_images_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1131,7 @@ func (x *ImagesDeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesDeleteResponse.ProtoReflect.Descriptor instead.
 func (*ImagesDeleteResponse) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{14}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{16}
 }
 
 type ImagesHistoryRequest struct {
@@ -1040,7 +1145,7 @@ type ImagesHistoryRequest struct {
 
 func (x *ImagesHistoryRequest) Reset() {
 	*x = ImagesHistoryRequest{}
-	mi := &file_lamina_v1_images_proto_msgTypes[15]
+	mi := &file_lamina_v1_images_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1157,7 @@ func (x *ImagesHistoryRequest) String() string {
 func (*ImagesHistoryRequest) ProtoMessage() {}
 
 func (x *ImagesHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[15]
+	mi := &file_lamina_v1_images_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1170,7 @@ func (x *ImagesHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesHistoryRequest.ProtoReflect.Descriptor instead.
 func (*ImagesHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{15}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ImagesHistoryRequest) GetRepository() string {
@@ -1099,7 +1204,7 @@ type ImagesHistoryResponse struct {
 
 func (x *ImagesHistoryResponse) Reset() {
 	*x = ImagesHistoryResponse{}
-	mi := &file_lamina_v1_images_proto_msgTypes[16]
+	mi := &file_lamina_v1_images_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1216,7 @@ func (x *ImagesHistoryResponse) String() string {
 func (*ImagesHistoryResponse) ProtoMessage() {}
 
 func (x *ImagesHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[16]
+	mi := &file_lamina_v1_images_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1229,7 @@ func (x *ImagesHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagesHistoryResponse.ProtoReflect.Descriptor instead.
 func (*ImagesHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{16}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ImagesHistoryResponse) GetEntries() []*HistoryEntry {
@@ -1148,7 +1253,7 @@ type HistoryEntry struct {
 
 func (x *HistoryEntry) Reset() {
 	*x = HistoryEntry{}
-	mi := &file_lamina_v1_images_proto_msgTypes[17]
+	mi := &file_lamina_v1_images_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1265,7 @@ func (x *HistoryEntry) String() string {
 func (*HistoryEntry) ProtoMessage() {}
 
 func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_images_proto_msgTypes[17]
+	mi := &file_lamina_v1_images_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1278,7 @@ func (x *HistoryEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryEntry.ProtoReflect.Descriptor instead.
 func (*HistoryEntry) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_images_proto_rawDescGZIP(), []int{17}
+	return file_lamina_v1_images_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HistoryEntry) GetCreatedAt() *timestamppb.Timestamp {
@@ -1216,7 +1321,15 @@ const file_lamina_v1_images_proto_rawDesc = "" +
 	"\treference\x18\x02 \x01(\tR\treference\x12\x1a\n" +
 	"\bplatform\x18\x03 \x01(\tR\bplatform\"J\n" +
 	"\x15ImagesResolveResponse\x121\n" +
-	"\bmanifest\x18\x01 \x01(\v2\x15.lamina.v1.DescriptorR\bmanifest\"\x94\x01\n" +
+	"\bmanifest\x18\x01 \x01(\v2\x15.lamina.v1.DescriptorR\bmanifest\"X\n" +
+	"\x18ImagesGetManifestRequest\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x1c\n" +
+	"\treference\x18\x02 \x01(\tR\treference\"u\n" +
+	"\x19ImagesGetManifestResponse\x121\n" +
+	"\bmanifest\x18\x01 \x01(\v2\x15.lamina.v1.DescriptorR\bmanifest\x12%\n" +
+	"\x0emanifest_bytes\x18\x02 \x01(\fR\rmanifestBytes\"\x94\x01\n" +
 	"\x10ImagesGetRequest\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\tR\n" +
@@ -1310,9 +1423,10 @@ const file_lamina_v1_images_proto_rawDesc = "" +
 	"\x11LAYER_STATE_PLAIN\x10\x02\x12\x19\n" +
 	"\x15LAYER_STATE_MOUNTABLE\x10\x03\x12\x17\n" +
 	"\x13LAYER_STATE_INVALID\x10\x04\x12\x16\n" +
-	"\x12LAYER_STATE_OPAQUE\x10\x052\xfa\x03\n" +
+	"\x12LAYER_STATE_OPAQUE\x10\x052\xd4\x04\n" +
 	"\x06Images\x12L\n" +
-	"\aResolve\x12\x1f.lamina.v1.ImagesResolveRequest\x1a .lamina.v1.ImagesResolveResponse\x12@\n" +
+	"\aResolve\x12\x1f.lamina.v1.ImagesResolveRequest\x1a .lamina.v1.ImagesResolveResponse\x12X\n" +
+	"\vGetManifest\x12#.lamina.v1.ImagesGetManifestRequest\x1a$.lamina.v1.ImagesGetManifestResponse\x12@\n" +
 	"\x03Get\x12\x1b.lamina.v1.ImagesGetRequest\x1a\x1c.lamina.v1.ImagesGetResponse\x12C\n" +
 	"\x04List\x12\x1c.lamina.v1.ImagesListRequest\x1a\x1d.lamina.v1.ImagesListResponse\x12@\n" +
 	"\x03Put\x12\x1b.lamina.v1.ImagesPutRequest\x1a\x1c.lamina.v1.ImagesPutResponse\x12@\n" +
@@ -1333,67 +1447,72 @@ func file_lamina_v1_images_proto_rawDescGZIP() []byte {
 }
 
 var file_lamina_v1_images_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_lamina_v1_images_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_lamina_v1_images_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_lamina_v1_images_proto_goTypes = []any{
-	(LayerState)(0),               // 0: lamina.v1.LayerState
-	(*ImagesResolveRequest)(nil),  // 1: lamina.v1.ImagesResolveRequest
-	(*ImagesResolveResponse)(nil), // 2: lamina.v1.ImagesResolveResponse
-	(*ImagesGetRequest)(nil),      // 3: lamina.v1.ImagesGetRequest
-	(*ImagesGetResponse)(nil),     // 4: lamina.v1.ImagesGetResponse
-	(*PlatformManifest)(nil),      // 5: lamina.v1.PlatformManifest
-	(*Layer)(nil),                 // 6: lamina.v1.Layer
-	(*ImagesListRequest)(nil),     // 7: lamina.v1.ImagesListRequest
-	(*ImagesListResponse)(nil),    // 8: lamina.v1.ImagesListResponse
-	(*Image)(nil),                 // 9: lamina.v1.Image
-	(*ImagesPutRequest)(nil),      // 10: lamina.v1.ImagesPutRequest
-	(*ImagesPutResponse)(nil),     // 11: lamina.v1.ImagesPutResponse
-	(*ImagesTagRequest)(nil),      // 12: lamina.v1.ImagesTagRequest
-	(*ImagesTagResponse)(nil),     // 13: lamina.v1.ImagesTagResponse
-	(*ImagesDeleteRequest)(nil),   // 14: lamina.v1.ImagesDeleteRequest
-	(*ImagesDeleteResponse)(nil),  // 15: lamina.v1.ImagesDeleteResponse
-	(*ImagesHistoryRequest)(nil),  // 16: lamina.v1.ImagesHistoryRequest
-	(*ImagesHistoryResponse)(nil), // 17: lamina.v1.ImagesHistoryResponse
-	(*HistoryEntry)(nil),          // 18: lamina.v1.HistoryEntry
-	(*Descriptor)(nil),            // 19: lamina.v1.Descriptor
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(LayerState)(0),                   // 0: lamina.v1.LayerState
+	(*ImagesResolveRequest)(nil),      // 1: lamina.v1.ImagesResolveRequest
+	(*ImagesResolveResponse)(nil),     // 2: lamina.v1.ImagesResolveResponse
+	(*ImagesGetManifestRequest)(nil),  // 3: lamina.v1.ImagesGetManifestRequest
+	(*ImagesGetManifestResponse)(nil), // 4: lamina.v1.ImagesGetManifestResponse
+	(*ImagesGetRequest)(nil),          // 5: lamina.v1.ImagesGetRequest
+	(*ImagesGetResponse)(nil),         // 6: lamina.v1.ImagesGetResponse
+	(*PlatformManifest)(nil),          // 7: lamina.v1.PlatformManifest
+	(*Layer)(nil),                     // 8: lamina.v1.Layer
+	(*ImagesListRequest)(nil),         // 9: lamina.v1.ImagesListRequest
+	(*ImagesListResponse)(nil),        // 10: lamina.v1.ImagesListResponse
+	(*Image)(nil),                     // 11: lamina.v1.Image
+	(*ImagesPutRequest)(nil),          // 12: lamina.v1.ImagesPutRequest
+	(*ImagesPutResponse)(nil),         // 13: lamina.v1.ImagesPutResponse
+	(*ImagesTagRequest)(nil),          // 14: lamina.v1.ImagesTagRequest
+	(*ImagesTagResponse)(nil),         // 15: lamina.v1.ImagesTagResponse
+	(*ImagesDeleteRequest)(nil),       // 16: lamina.v1.ImagesDeleteRequest
+	(*ImagesDeleteResponse)(nil),      // 17: lamina.v1.ImagesDeleteResponse
+	(*ImagesHistoryRequest)(nil),      // 18: lamina.v1.ImagesHistoryRequest
+	(*ImagesHistoryResponse)(nil),     // 19: lamina.v1.ImagesHistoryResponse
+	(*HistoryEntry)(nil),              // 20: lamina.v1.HistoryEntry
+	(*Descriptor)(nil),                // 21: lamina.v1.Descriptor
+	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
 }
 var file_lamina_v1_images_proto_depIdxs = []int32{
-	19, // 0: lamina.v1.ImagesResolveResponse.manifest:type_name -> lamina.v1.Descriptor
-	19, // 1: lamina.v1.ImagesGetResponse.target:type_name -> lamina.v1.Descriptor
-	19, // 2: lamina.v1.ImagesGetResponse.manifest:type_name -> lamina.v1.Descriptor
-	19, // 3: lamina.v1.ImagesGetResponse.config:type_name -> lamina.v1.Descriptor
-	6,  // 4: lamina.v1.ImagesGetResponse.layers:type_name -> lamina.v1.Layer
-	5,  // 5: lamina.v1.ImagesGetResponse.platforms:type_name -> lamina.v1.PlatformManifest
-	19, // 6: lamina.v1.PlatformManifest.manifest:type_name -> lamina.v1.Descriptor
-	19, // 7: lamina.v1.Layer.blob:type_name -> lamina.v1.Descriptor
-	0,  // 8: lamina.v1.Layer.state:type_name -> lamina.v1.LayerState
-	9,  // 9: lamina.v1.ImagesListResponse.images:type_name -> lamina.v1.Image
-	19, // 10: lamina.v1.Image.manifest:type_name -> lamina.v1.Descriptor
-	20, // 11: lamina.v1.Image.created_at:type_name -> google.protobuf.Timestamp
-	20, // 12: lamina.v1.Image.pushed_at:type_name -> google.protobuf.Timestamp
-	19, // 13: lamina.v1.ImagesPutResponse.manifest:type_name -> lamina.v1.Descriptor
-	18, // 14: lamina.v1.ImagesHistoryResponse.entries:type_name -> lamina.v1.HistoryEntry
-	20, // 15: lamina.v1.HistoryEntry.created_at:type_name -> google.protobuf.Timestamp
-	6,  // 16: lamina.v1.HistoryEntry.layer:type_name -> lamina.v1.Layer
-	1,  // 17: lamina.v1.Images.Resolve:input_type -> lamina.v1.ImagesResolveRequest
-	3,  // 18: lamina.v1.Images.Get:input_type -> lamina.v1.ImagesGetRequest
-	7,  // 19: lamina.v1.Images.List:input_type -> lamina.v1.ImagesListRequest
-	10, // 20: lamina.v1.Images.Put:input_type -> lamina.v1.ImagesPutRequest
-	12, // 21: lamina.v1.Images.Tag:input_type -> lamina.v1.ImagesTagRequest
-	14, // 22: lamina.v1.Images.Delete:input_type -> lamina.v1.ImagesDeleteRequest
-	16, // 23: lamina.v1.Images.History:input_type -> lamina.v1.ImagesHistoryRequest
-	2,  // 24: lamina.v1.Images.Resolve:output_type -> lamina.v1.ImagesResolveResponse
-	4,  // 25: lamina.v1.Images.Get:output_type -> lamina.v1.ImagesGetResponse
-	8,  // 26: lamina.v1.Images.List:output_type -> lamina.v1.ImagesListResponse
-	11, // 27: lamina.v1.Images.Put:output_type -> lamina.v1.ImagesPutResponse
-	13, // 28: lamina.v1.Images.Tag:output_type -> lamina.v1.ImagesTagResponse
-	15, // 29: lamina.v1.Images.Delete:output_type -> lamina.v1.ImagesDeleteResponse
-	17, // 30: lamina.v1.Images.History:output_type -> lamina.v1.ImagesHistoryResponse
-	24, // [24:31] is the sub-list for method output_type
-	17, // [17:24] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	21, // 0: lamina.v1.ImagesResolveResponse.manifest:type_name -> lamina.v1.Descriptor
+	21, // 1: lamina.v1.ImagesGetManifestResponse.manifest:type_name -> lamina.v1.Descriptor
+	21, // 2: lamina.v1.ImagesGetResponse.target:type_name -> lamina.v1.Descriptor
+	21, // 3: lamina.v1.ImagesGetResponse.manifest:type_name -> lamina.v1.Descriptor
+	21, // 4: lamina.v1.ImagesGetResponse.config:type_name -> lamina.v1.Descriptor
+	8,  // 5: lamina.v1.ImagesGetResponse.layers:type_name -> lamina.v1.Layer
+	7,  // 6: lamina.v1.ImagesGetResponse.platforms:type_name -> lamina.v1.PlatformManifest
+	21, // 7: lamina.v1.PlatformManifest.manifest:type_name -> lamina.v1.Descriptor
+	21, // 8: lamina.v1.Layer.blob:type_name -> lamina.v1.Descriptor
+	0,  // 9: lamina.v1.Layer.state:type_name -> lamina.v1.LayerState
+	11, // 10: lamina.v1.ImagesListResponse.images:type_name -> lamina.v1.Image
+	21, // 11: lamina.v1.Image.manifest:type_name -> lamina.v1.Descriptor
+	22, // 12: lamina.v1.Image.created_at:type_name -> google.protobuf.Timestamp
+	22, // 13: lamina.v1.Image.pushed_at:type_name -> google.protobuf.Timestamp
+	21, // 14: lamina.v1.ImagesPutResponse.manifest:type_name -> lamina.v1.Descriptor
+	20, // 15: lamina.v1.ImagesHistoryResponse.entries:type_name -> lamina.v1.HistoryEntry
+	22, // 16: lamina.v1.HistoryEntry.created_at:type_name -> google.protobuf.Timestamp
+	8,  // 17: lamina.v1.HistoryEntry.layer:type_name -> lamina.v1.Layer
+	1,  // 18: lamina.v1.Images.Resolve:input_type -> lamina.v1.ImagesResolveRequest
+	3,  // 19: lamina.v1.Images.GetManifest:input_type -> lamina.v1.ImagesGetManifestRequest
+	5,  // 20: lamina.v1.Images.Get:input_type -> lamina.v1.ImagesGetRequest
+	9,  // 21: lamina.v1.Images.List:input_type -> lamina.v1.ImagesListRequest
+	12, // 22: lamina.v1.Images.Put:input_type -> lamina.v1.ImagesPutRequest
+	14, // 23: lamina.v1.Images.Tag:input_type -> lamina.v1.ImagesTagRequest
+	16, // 24: lamina.v1.Images.Delete:input_type -> lamina.v1.ImagesDeleteRequest
+	18, // 25: lamina.v1.Images.History:input_type -> lamina.v1.ImagesHistoryRequest
+	2,  // 26: lamina.v1.Images.Resolve:output_type -> lamina.v1.ImagesResolveResponse
+	4,  // 27: lamina.v1.Images.GetManifest:output_type -> lamina.v1.ImagesGetManifestResponse
+	6,  // 28: lamina.v1.Images.Get:output_type -> lamina.v1.ImagesGetResponse
+	10, // 29: lamina.v1.Images.List:output_type -> lamina.v1.ImagesListResponse
+	13, // 30: lamina.v1.Images.Put:output_type -> lamina.v1.ImagesPutResponse
+	15, // 31: lamina.v1.Images.Tag:output_type -> lamina.v1.ImagesTagResponse
+	17, // 32: lamina.v1.Images.Delete:output_type -> lamina.v1.ImagesDeleteResponse
+	19, // 33: lamina.v1.Images.History:output_type -> lamina.v1.ImagesHistoryResponse
+	26, // [26:34] is the sub-list for method output_type
+	18, // [18:26] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_lamina_v1_images_proto_init() }
@@ -1408,7 +1527,7 @@ func file_lamina_v1_images_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lamina_v1_images_proto_rawDesc), len(file_lamina_v1_images_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,13 +19,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Images_Resolve_FullMethodName = "/lamina.v1.Images/Resolve"
-	Images_Get_FullMethodName     = "/lamina.v1.Images/Get"
-	Images_List_FullMethodName    = "/lamina.v1.Images/List"
-	Images_Put_FullMethodName     = "/lamina.v1.Images/Put"
-	Images_Tag_FullMethodName     = "/lamina.v1.Images/Tag"
-	Images_Delete_FullMethodName  = "/lamina.v1.Images/Delete"
-	Images_History_FullMethodName = "/lamina.v1.Images/History"
+	Images_Resolve_FullMethodName     = "/lamina.v1.Images/Resolve"
+	Images_GetManifest_FullMethodName = "/lamina.v1.Images/GetManifest"
+	Images_Get_FullMethodName         = "/lamina.v1.Images/Get"
+	Images_List_FullMethodName        = "/lamina.v1.Images/List"
+	Images_Put_FullMethodName         = "/lamina.v1.Images/Put"
+	Images_Tag_FullMethodName         = "/lamina.v1.Images/Tag"
+	Images_Delete_FullMethodName      = "/lamina.v1.Images/Delete"
+	Images_History_FullMethodName     = "/lamina.v1.Images/History"
 )
 
 // ImagesClient is the client API for Images service.
@@ -40,6 +41,9 @@ const (
 type ImagesClient interface {
 	// Resolve says what a reference names, without the manifest.
 	Resolve(ctx context.Context, in *ImagesResolveRequest, opts ...grpc.CallOption) (*ImagesResolveResponse, error)
+	// GetManifest returns the bytes that a reference names, as they were pushed:
+	// of an index too, and without choosing a platform in it.
+	GetManifest(ctx context.Context, in *ImagesGetManifestRequest, opts ...grpc.CallOption) (*ImagesGetManifestResponse, error)
 	// Get returns a manifest as it was pushed, its config and its layers, and
 	// says of each layer whether it has been checked.
 	Get(ctx context.Context, in *ImagesGetRequest, opts ...grpc.CallOption) (*ImagesGetResponse, error)
@@ -75,6 +79,16 @@ func (c *imagesClient) Resolve(ctx context.Context, in *ImagesResolveRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ImagesResolveResponse)
 	err := c.cc.Invoke(ctx, Images_Resolve_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imagesClient) GetManifest(ctx context.Context, in *ImagesGetManifestRequest, opts ...grpc.CallOption) (*ImagesGetManifestResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ImagesGetManifestResponse)
+	err := c.cc.Invoke(ctx, Images_GetManifest_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +167,9 @@ func (c *imagesClient) History(ctx context.Context, in *ImagesHistoryRequest, op
 type ImagesServer interface {
 	// Resolve says what a reference names, without the manifest.
 	Resolve(context.Context, *ImagesResolveRequest) (*ImagesResolveResponse, error)
+	// GetManifest returns the bytes that a reference names, as they were pushed:
+	// of an index too, and without choosing a platform in it.
+	GetManifest(context.Context, *ImagesGetManifestRequest) (*ImagesGetManifestResponse, error)
 	// Get returns a manifest as it was pushed, its config and its layers, and
 	// says of each layer whether it has been checked.
 	Get(context.Context, *ImagesGetRequest) (*ImagesGetResponse, error)
@@ -186,6 +203,9 @@ type UnimplementedImagesServer struct{}
 
 func (UnimplementedImagesServer) Resolve(context.Context, *ImagesResolveRequest) (*ImagesResolveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resolve not implemented")
+}
+func (UnimplementedImagesServer) GetManifest(context.Context, *ImagesGetManifestRequest) (*ImagesGetManifestResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetManifest not implemented")
 }
 func (UnimplementedImagesServer) Get(context.Context, *ImagesGetRequest) (*ImagesGetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
@@ -240,6 +260,24 @@ func _Images_Resolve_Handler(srv interface{}, ctx context.Context, dec func(inte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ImagesServer).Resolve(ctx, req.(*ImagesResolveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Images_GetManifest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImagesGetManifestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImagesServer).GetManifest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Images_GetManifest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImagesServer).GetManifest(ctx, req.(*ImagesGetManifestRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -362,6 +400,10 @@ var Images_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Resolve",
 			Handler:    _Images_Resolve_Handler,
+		},
+		{
+			MethodName: "GetManifest",
+			Handler:    _Images_GetManifest_Handler,
 		},
 		{
 			MethodName: "Get",
