@@ -27,6 +27,11 @@ const (
 // thing it is about, and where it helps "offset" (UPLOAD_OFFSET: the bytes the
 // server has) or "actual" (DIGEST_MISMATCH, TAG_CONFLICT). The message of the
 // status is for people, and says the remedy where there is one.
+//
+// An error worth repeating after a while has a google.rpc.RetryInfo; the
+// blobs that MANIFEST_BLOB_UNKNOWN misses are the subjects of the violations in
+// a google.rpc.PreconditionFailure; ARGUMENT_INVALID says which field it is
+// about in a google.rpc.BadRequest.
 type Reason int32
 
 const (
@@ -55,6 +60,12 @@ const (
 	Reason_REASON_RANGE_INVALID         Reason = 22 // OUT_OF_RANGE
 	Reason_REASON_LIMIT_EXCEEDED        Reason = 23 // INVALID_ARGUMENT: too many or too large
 	Reason_REASON_LAYER_INVALID         Reason = 24 // FAILED_PRECONDITION: no tar, or another diffID
+	Reason_REASON_UPLOAD_BUSY           Reason = 25 // ABORTED: another stream writes to it
+	Reason_REASON_UPLOAD_IDLE           Reason = 26 // DEADLINE_EXCEEDED: no message came; resume it
+	Reason_REASON_CONFLICT              Reason = 27 // ABORTED: someone else changed it at once; try again
+	Reason_REASON_NODE_INVALID          Reason = 28 // INVALID_ARGUMENT: a node's report
+	Reason_REASON_ARGUMENT_INVALID      Reason = 29 // INVALID_ARGUMENT: any other field
+	Reason_REASON_INTERNAL              Reason = 30 // INTERNAL: a fault of the server; metadata "request_id"
 )
 
 // Enum value maps for Reason.
@@ -85,6 +96,12 @@ var (
 		22: "REASON_RANGE_INVALID",
 		23: "REASON_LIMIT_EXCEEDED",
 		24: "REASON_LAYER_INVALID",
+		25: "REASON_UPLOAD_BUSY",
+		26: "REASON_UPLOAD_IDLE",
+		27: "REASON_CONFLICT",
+		28: "REASON_NODE_INVALID",
+		29: "REASON_ARGUMENT_INVALID",
+		30: "REASON_INTERNAL",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -112,6 +129,12 @@ var (
 		"REASON_RANGE_INVALID":         22,
 		"REASON_LIMIT_EXCEEDED":        23,
 		"REASON_LAYER_INVALID":         24,
+		"REASON_UPLOAD_BUSY":           25,
+		"REASON_UPLOAD_IDLE":           26,
+		"REASON_CONFLICT":              27,
+		"REASON_NODE_INVALID":          28,
+		"REASON_ARGUMENT_INVALID":      29,
+		"REASON_INTERNAL":              30,
 	}
 )
 
@@ -146,7 +169,7 @@ var File_lamina_v1_errors_proto protoreflect.FileDescriptor
 
 const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xb1\x05\n" +
+	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xc1\x06\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_BLOB_UNKNOWN\x10\x01\x12\x19\n" +
@@ -173,7 +196,13 @@ const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\x13REASON_DATA_CORRUPT\x10\x15\x12\x18\n" +
 	"\x14REASON_RANGE_INVALID\x10\x16\x12\x19\n" +
 	"\x15REASON_LIMIT_EXCEEDED\x10\x17\x12\x18\n" +
-	"\x14REASON_LAYER_INVALID\x10\x18B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
+	"\x14REASON_LAYER_INVALID\x10\x18\x12\x16\n" +
+	"\x12REASON_UPLOAD_BUSY\x10\x19\x12\x16\n" +
+	"\x12REASON_UPLOAD_IDLE\x10\x1a\x12\x13\n" +
+	"\x0fREASON_CONFLICT\x10\x1b\x12\x17\n" +
+	"\x13REASON_NODE_INVALID\x10\x1c\x12\x1b\n" +
+	"\x17REASON_ARGUMENT_INVALID\x10\x1d\x12\x13\n" +
+	"\x0fREASON_INTERNAL\x10\x1eB8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
 
 var (
 	file_lamina_v1_errors_proto_rawDescOnce sync.Once
