@@ -31,6 +31,7 @@ var (
 	ErrTagConflict         = errors.New("tag names another manifest")
 	ErrLayerInvalid        = errors.New("layer invalid")
 	ErrSnapshotUnknown     = errors.New("snapshot unknown")
+	ErrSnapshotInvalid     = errors.New("snapshot invalid")
 	ErrNodeInvalid         = errors.New("node report invalid")
 )
 
