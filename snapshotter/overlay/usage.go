@@ -1,0 +1,52 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/containerd/containerd/v2/core/snapshots"
+)
+
+// unmeasured is stored for a layer that was too large to measure in the time
+// that Commit had. Usage then measures it when asked.
+var unmeasured = snapshots.Usage{Inodes: -1, Size: -1}
+
+// diskUsage counts the inodes below path, path among them, and the bytes that
+// they take on disk; hard links count once. A container may be at work there: what
+// vanishes while it is being measured does not count.
+func diskUsage(ctx context.Context, path string) (snapshots.Usage, error) {
+	type inode struct{ dev, ino uint64 }
+	var usage snapshots.Usage
+	links := map[inode]struct{}{}
+	err := filepath.WalkDir(path, func(sub string, entry fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var info fs.FileInfo
+		if err == nil {
+			info, err = entry.Info()
+		}
+		if errors.Is(err, os.ErrNotExist) && sub != path {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		if !entry.IsDir() && stat.Nlink > 1 {
+			key := inode{uint64(stat.Dev), stat.Ino}
+			if _, seen := links[key]; seen {
+				return nil
+			}
+			links[key] = struct{}{}
+		}
+		usage.Inodes++
+		usage.Size += stat.Blocks * 512 // st_blocks counts these, whatever the filesystem's own
+		return nil
+	})
+	return usage, err
+}
