@@ -61,6 +61,12 @@ type BlobsClient interface {
 	// the stream ends. The message with finish set completes the upload; the
 	// last answer has the descriptor. A client that loses the connection opens a
 	// new stream with the upload id and goes on at the offset it is told.
+	//
+	// The first message may carry bytes as well, and a blob of up to 1 MiB can
+	// come in a single message with finish set: the only answer then has the
+	// descriptor. A client that ends its side of the stream without finish parks
+	// the upload; the last answer says how far it came. One that sends nothing
+	// for a minute is told so with reason UPLOAD_IDLE; what had arrived is kept.
 	Write(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[BlobsWriteRequest, BlobsWriteResponse], error)
 	// Status says how far an upload has come. NOT_FOUND when it is not known:
 	// completed, aborted, or older than 24 hours.
@@ -183,6 +189,12 @@ type BlobsServer interface {
 	// the stream ends. The message with finish set completes the upload; the
 	// last answer has the descriptor. A client that loses the connection opens a
 	// new stream with the upload id and goes on at the offset it is told.
+	//
+	// The first message may carry bytes as well, and a blob of up to 1 MiB can
+	// come in a single message with finish set: the only answer then has the
+	// descriptor. A client that ends its side of the stream without finish parks
+	// the upload; the last answer says how far it came. One that sends nothing
+	// for a minute is told so with reason UPLOAD_IDLE; what had arrived is kept.
 	Write(grpc.BidiStreamingServer[BlobsWriteRequest, BlobsWriteResponse]) error
 	// Status says how far an upload has come. NOT_FOUND when it is not known:
 	// completed, aborted, or older than 24 hours.

@@ -66,6 +66,7 @@ const (
 	Reason_REASON_NODE_INVALID          Reason = 28 // INVALID_ARGUMENT: a node's report
 	Reason_REASON_ARGUMENT_INVALID      Reason = 29 // INVALID_ARGUMENT: any other field
 	Reason_REASON_INTERNAL              Reason = 30 // INTERNAL: a fault of the server; metadata "request_id"
+	Reason_REASON_SNAPSHOT_INVALID      Reason = 31 // INVALID_ARGUMENT: its parts do not fit together
 )
 
 // Enum value maps for Reason.
@@ -102,6 +103,7 @@ var (
 		28: "REASON_NODE_INVALID",
 		29: "REASON_ARGUMENT_INVALID",
 		30: "REASON_INTERNAL",
+		31: "REASON_SNAPSHOT_INVALID",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -135,6 +137,7 @@ var (
 		"REASON_NODE_INVALID":          28,
 		"REASON_ARGUMENT_INVALID":      29,
 		"REASON_INTERNAL":              30,
+		"REASON_SNAPSHOT_INVALID":      31,
 	}
 )
 
@@ -169,7 +172,7 @@ var File_lamina_v1_errors_proto protoreflect.FileDescriptor
 
 const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xc1\x06\n" +
+	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xde\x06\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_BLOB_UNKNOWN\x10\x01\x12\x19\n" +
@@ -202,7 +205,8 @@ const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\x0fREASON_CONFLICT\x10\x1b\x12\x17\n" +
 	"\x13REASON_NODE_INVALID\x10\x1c\x12\x1b\n" +
 	"\x17REASON_ARGUMENT_INVALID\x10\x1d\x12\x13\n" +
-	"\x0fREASON_INTERNAL\x10\x1eB8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
+	"\x0fREASON_INTERNAL\x10\x1e\x12\x1b\n" +
+	"\x17REASON_SNAPSHOT_INVALID\x10\x1fB8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
 
 var (
 	file_lamina_v1_errors_proto_rawDescOnce sync.Once

@@ -369,7 +369,11 @@ func (*SnapshotsReportResponse) Descriptor() ([]byte, []int) {
 type SnapshotsListContainersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only this node's.
-	NodeId        string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Nodes: at most 1,000; 0 means 100. Fewer are answered when their containers
+	// are many.
+	PageSize      int32  `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -411,10 +415,26 @@ func (x *SnapshotsListContainersRequest) GetNodeId() string {
 	return ""
 }
 
+func (x *SnapshotsListContainersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *SnapshotsListContainersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 type SnapshotsListContainersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Each with its containers, ordered by id.
-	Nodes         []*Node `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Nodes []*Node `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +474,13 @@ func (x *SnapshotsListContainersResponse) GetNodes() []*Node {
 		return x.Nodes
 	}
 	return nil
+}
+
+func (x *SnapshotsListContainersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // Snapshot is a registered diff.
@@ -1008,11 +1035,15 @@ const file_lamina_v1_snapshots_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
 	"\x16SnapshotsReportRequest\x12#\n" +
 	"\x04node\x18\x01 \x01(\v2\x0f.lamina.v1.NodeR\x04node\"\x19\n" +
-	"\x17SnapshotsReportResponse\"9\n" +
+	"\x17SnapshotsReportResponse\"u\n" +
 	"\x1eSnapshotsListContainersRequest\x12\x17\n" +
-	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"H\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"p\n" +
 	"\x1fSnapshotsListContainersResponse\x12%\n" +
-	"\x05nodes\x18\x01 \x03(\v2\x0f.lamina.v1.NodeR\x05nodes\"\xcd\x03\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x0f.lamina.v1.NodeR\x05nodes\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xcd\x03\n" +
 	"\bSnapshot\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
