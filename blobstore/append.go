@@ -1,0 +1,309 @@
+package blobstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/laminastore/lamina/blobstore/bucket"
+)
+
+const (
+	// partsAtOnce is how many parts of one upload are on their way to the
+	// bucket while the next is being filled.
+	partsAtOnce = 3
+	// checkpoint is after how many parts the record is written, so that a
+	// server that dies costs a client at most that much.
+	checkpoint = 16
+	// maxPieces bounds the pieces of a tail; more are joined.
+	maxPieces = 64
+	// storeTimeout bounds what is done for a request that has ended.
+	storeTimeout = time.Minute
+)
+
+// An appender takes bytes into an upload: it hashes them and sends parts to the
+// bucket while they arrive. Its session is locked all the while.
+type appender struct {
+	s  *Store
+	ss *session
+
+	record uploadRecord // what is durable; Hash is the state at Offset
+	sent   []*sentPart  // since then, in order
+	group  *errgroup.Group
+
+	first *[chunkSize]byte // a short piece needs no part buffer
+	part  []byte           // a part buffer
+	tail  int              // bytes at part's beginning that record.Tail will take
+	n     int              // bytes in first or part, those of the tail included
+}
+
+// A sentPart is a part on its way.
+type sentPart struct {
+	bytes int64  // new ones, without those of a tail that is part of it
+	hash  []byte // the state after it
+	part  bucket.Part
+	err   error
+}
+
+func newAppender(s *Store, ss *session) (*appender, error) {
+	a := &appender{s: s, ss: ss, record: ss.record, group: new(errgroup.Group)}
+	a.group.SetLimit(partsAtOnce)
+	var err error
+	a.record.Hash, err = saveHash(ss.hash)
+	return a, err
+}
+
+// close gives the buffers back, whatever happened.
+func (a *appender) close() {
+	_ = a.group.Wait()
+	a.dropBuffer()
+}
+
+func (a *appender) dropBuffer() {
+	if a.part != nil {
+		a.s.buffers.put(a.part)
+	}
+	if a.first != nil {
+		chunks.Put(a.first)
+	}
+	a.part, a.first, a.n, a.tail = nil, nil, 0, 0
+}
+
+// rest is what has been read and not been sent.
+func (a *appender) rest() []byte {
+	if a.part != nil {
+		return a.part[a.tail:a.n]
+	}
+	if a.first != nil {
+		return a.first[:a.n]
+	}
+	return nil
+}
+
+// readFrom takes all that r delivers. What does not fill a part stays.
+func (a *appender) readFrom(ctx context.Context, r io.Reader) error {
+	if r == nil {
+		return nil
+	}
+	total := a.record.Offset
+	for {
+		free, err := a.room(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := r.Read(free[:min(len(free), chunkSize)])
+		a.ss.hash.Write(free[:n])
+		a.n += n
+		if total += int64(n); a.record.Size > 0 && total > a.record.Size {
+			return fail(ErrSizeMismatch, a.ss.id, "more than the announced %d bytes", a.record.Size)
+		}
+		if a.part != nil && a.n == len(a.part) {
+			if serr := a.send(ctx); serr != nil {
+				return serr
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// room returns where the next bytes go: a small buffer first, and a part buffer
+// when that is full or a tail has to come before them.
+func (a *appender) room(ctx context.Context) ([]byte, error) {
+	if a.part != nil {
+		return a.part[a.n:], nil
+	}
+	if a.first == nil && len(a.sent) == 0 && len(a.record.Tail) == 0 {
+		a.first = chunks.Get().(*[chunkSize]byte)
+	}
+	if a.first != nil && a.n < chunkSize {
+		return a.first[a.n:], nil
+	}
+	if err := a.takePart(ctx); err != nil {
+		return nil, err
+	}
+	return a.part[a.n:], nil
+}
+
+// takePart makes part the buffer, with room for the tail at its beginning.
+func (a *appender) takePart(ctx context.Context) error {
+	part, err := a.s.buffers.get(ctx)
+	if err != nil {
+		return err
+	}
+	a.part = part
+	if a.first != nil {
+		copy(a.part, a.first[:a.n])
+		chunks.Put(a.first)
+		a.first = nil
+	} else if len(a.sent) == 0 {
+		a.tail = int(tailSize(a.record.Tail))
+		a.n = a.tail
+	}
+	return nil
+}
+
+// send sends what is in the buffer on its way as the next part.
+func (a *appender) send(ctx context.Context) error {
+	buf, size, tail := a.part, a.n, a.tail
+	if tail > 0 {
+		if err := a.s.readTail(ctx, a.record.Tail, buf[:tail]); err != nil {
+			return err
+		}
+	}
+	number := len(a.record.Parts) + len(a.sent) + 1
+	if most := a.s.bucket.Features().MaxParts; number > most {
+		return fail(ErrTooLarge, a.ss.id, "more than %d parts of %d bytes", most, a.s.options.PartSize).remedy("run the server with a larger part size")
+	}
+	key := dataKey(a.record.Data)
+	if a.record.Multipart == "" {
+		id, err := a.s.bucket.CreateMultipart(ctx, key)
+		if err != nil {
+			return err
+		}
+		a.record.Multipart = id
+	}
+	state, err := saveHash(a.ss.hash)
+	if err != nil {
+		return err
+	}
+	p := &sentPart{bytes: int64(size - tail), hash: state}
+	a.sent = append(a.sent, p)
+	a.part, a.n, a.tail = nil, 0, 0
+	id := a.record.Multipart
+	a.group.Go(func() error {
+		defer a.s.buffers.put(buf)
+		p.part, p.err = a.s.bucket.PutPart(ctx, key, id, number, bytes.NewReader(buf[:size]), int64(size))
+		return p.err
+	})
+	if len(a.sent) < checkpoint {
+		return nil
+	}
+	if err := a.settle(); err != nil {
+		return err
+	}
+	return a.s.save(ctx, a.ss, a.record)
+}
+
+// settle waits for the parts that are on their way, and takes those that have
+// arrived, up to the first that has not, into the record.
+func (a *appender) settle() error {
+	err := a.group.Wait()
+	a.group = new(errgroup.Group)
+	a.group.SetLimit(partsAtOnce)
+	a.record.Parts = slices.Clip(a.record.Parts)
+	for _, p := range a.sent {
+		if p.err != nil {
+			break
+		}
+		a.record.Parts = append(a.record.Parts, p.part)
+		a.record.Tail = nil // the first part has taken it in
+		a.record.Offset += p.bytes
+		a.record.Hash = p.hash
+	}
+	a.sent = nil
+	return err
+}
+
+// store makes durable what has arrived, also when reading has failed with
+// cause, and brings the session up to it.
+func (a *appender) store(ctx context.Context, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	err := a.settle()
+	if err == nil && len(a.rest()) > 0 && !errors.Is(cause, ErrSizeMismatch) {
+		if a.ss.record.untouched() && a.record.Multipart == "" && len(a.rest()) > MaxInline {
+			err = a.storeFirst(ctx)
+			if err == nil {
+				return nil
+			}
+		} else {
+			err = a.storePiece(ctx)
+		}
+	}
+	if a.record.Offset != a.ss.record.Offset || a.record.Multipart != a.ss.record.Multipart {
+		if serr := a.s.save(ctx, a.ss, a.record); serr != nil {
+			err = errors.Join(err, serr)
+		}
+	}
+	// What was read and could not be stored must not stay hashed.
+	h, herr := loadHash(a.record.Algorithm, a.record.Hash)
+	if herr != nil {
+		return herr
+	}
+	a.ss.hash = h
+	return err
+}
+
+// storeFirst writes a short first piece to the name the record has for it. The
+// record stays as it is.
+func (a *appender) storeFirst(ctx context.Context) error {
+	b, id := a.rest(), a.record.First
+	_, err := a.s.bucket.Put(ctx, dataKey(id), bytes.NewReader(b), int64(len(b)), bucket.Condition{IfAbsent: true})
+	if errors.Is(err, bucket.ErrPrecondition) { // our own write, or another server's: look
+		want := sum(a.record.Algorithm, a.ss.hash)
+		if lerr := a.s.load(ctx, a.ss); lerr != nil {
+			return lerr
+		}
+		a.record = a.ss.record
+		if sum(a.record.Algorithm, a.ss.hash) != want {
+			return err
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	a.s.remember(id, b)
+	a.ss.record.Tail = []piece{{Data: id, Size: int64(len(b)), First: true}}
+	a.ss.record.Offset = int64(len(b))
+	return nil
+}
+
+// storePiece adds what is left to the record's tail.
+func (a *appender) storePiece(ctx context.Context) error {
+	b := a.rest()
+	tail := slices.Clone(a.record.Tail)
+	if len(tail) >= maxPieces { // join them
+		if err := a.s.readTail(ctx, tail, a.part[:a.tail]); err != nil {
+			return err
+		}
+		b, tail = a.part[:a.n], nil
+	}
+	if last := len(tail) - 1; last >= 0 && tail[last].Inline != nil {
+		b, tail = slices.Concat(tail[last].Inline, b), tail[:last]
+	}
+	p := piece{Size: int64(len(b))}
+	if len(b) <= MaxInline {
+		p.Inline = bytes.Clone(b)
+	} else {
+		p.Data = a.record.Next
+		for {
+			_, err := a.s.bucket.Put(ctx, dataKey(p.Data), bytes.NewReader(b), p.Size, bucket.Condition{IfAbsent: true})
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, bucket.ErrPrecondition) {
+				return err
+			}
+			p.Data = a.s.NewID() // an earlier attempt has been here
+		}
+		a.s.remember(p.Data, b)
+	}
+	state, err := saveHash(a.ss.hash)
+	if err != nil {
+		return err
+	}
+	a.record.Offset += int64(len(a.rest()))
+	a.record.Tail, a.record.Hash = append(tail, p), state
+	return nil
+}

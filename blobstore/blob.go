@@ -1,0 +1,190 @@
+package blobstore
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/record"
+	"github.com/laminastore/lamina/reference"
+)
+
+// MaxFindMissing is how many digests one call of FindMissing takes.
+const MaxFindMissing = 1000
+
+// parallel is how many calls to the bucket one request makes at once.
+const parallel = 32
+
+// Stat describes a blob that repo holds, and promises it.
+// Errors: ErrBlobUnknown, bucket.ErrUnavailable.
+func (s *Store) Stat(ctx context.Context, repo reference.Repository, d digest.Digest) (Blob, error) {
+	if err := s.mustHold(ctx, repo, d); err != nil {
+		return Blob{}, err
+	}
+	return s.Promise(ctx, d)
+}
+
+// HoldsBlob says whether repo holds d. Errors: bucket.ErrUnavailable.
+func (s *Store) HoldsBlob(ctx context.Context, repo reference.Repository, d digest.Digest) (bool, error) {
+	_, err := s.links.Get(ctx, BlobLinkKey(repo, d))
+	if gone(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// mustHold is HoldsBlob whose no is ErrBlobUnknown. What is in another
+// repository is answered as if it were nowhere.
+func (s *Store) mustHold(ctx context.Context, repo reference.Repository, d digest.Digest) error {
+	ok, err := s.HoldsBlob(ctx, repo, d)
+	if err == nil && !ok {
+		err = fail(ErrBlobUnknown, d, "not in repository %s", repo)
+	}
+	return err
+}
+
+// LinkBlob makes repo hold d, not later than notAfter. The caller has promised
+// d, and looks at the clock afterwards. Errors: as link.Store.Make.
+func (s *Store) LinkBlob(ctx context.Context, repo reference.Repository, d digest.Digest, notAfter time.Time) error {
+	_, _, err := s.links.Make(ctx, BlobLinkKey(repo, d), nil, notAfter)
+	return err
+}
+
+// hold promises d and makes repo hold it: promise, link, clock (design 4.3).
+func (s *Store) hold(ctx context.Context, repo reference.Repository, d digest.Digest) (Blob, error) {
+	b, err := s.Promise(ctx, d)
+	for {
+		if err != nil {
+			return Blob{}, err
+		}
+		if err = s.LinkBlob(ctx, repo, d, b.Promised); err != nil {
+			return Blob{}, err
+		}
+		if s.clock.Now().Before(b.Promised) {
+			return b, nil
+		}
+		// The link may have landed after the promise. Promise again; what is
+		// gone by then must not stay linked.
+		if b, err = s.PromiseAnew(ctx, d); errors.Is(err, ErrBlobUnknown) {
+			if rerr := s.links.Remove(ctx, BlobLinkKey(repo, d)); rerr != nil && !gone(rerr) {
+				return Blob{}, rerr
+			}
+		} else if err == nil && s.clock.Now().Before(b.Promised) {
+			return b, nil
+		}
+	}
+}
+
+// Mount makes repo hold a blob that from holds, and promises it. No bytes move.
+// Errors: ErrBlobUnknown, bucket.ErrUnavailable.
+func (s *Store) Mount(ctx context.Context, repo, from reference.Repository, d digest.Digest) (Blob, error) {
+	if err := s.mustHold(ctx, from, d); err != nil {
+		return Blob{}, err
+	}
+	return s.hold(ctx, repo, d)
+}
+
+// Unlink makes repo no longer hold d. The bytes stay as long as anything else
+// names them. Errors: ErrBlobUnknown, bucket.ErrUnavailable.
+func (s *Store) Unlink(ctx context.Context, repo reference.Repository, d digest.Digest) error {
+	err := s.links.Remove(ctx, BlobLinkKey(repo, d))
+	if gone(err) {
+		return fail(ErrBlobUnknown, d, "not in repository %s", repo)
+	}
+	return err
+}
+
+// FindMissing returns, in their order, those of ds that repo does not hold, and
+// promises the others until the time it returns. A blob that one of from holds
+// is mounted and not missing. At most MaxFindMissing digests.
+// Errors: ErrTooLarge, bucket.ErrUnavailable.
+func (s *Store) FindMissing(ctx context.Context, repo reference.Repository, ds []digest.Digest, from []reference.Repository) ([]digest.Digest, time.Time, error) {
+	if len(ds) > MaxFindMissing {
+		return nil, time.Time{}, fail(ErrTooLarge, repo, "%d digests in one call", len(ds)).remedy("ask for at most 1000 at a time")
+	}
+	var mu sync.Mutex
+	missing := make([]bool, len(ds))
+	until := s.clock.Now().Add(s.options.Grace)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i, d := range ds {
+		g.Go(func() error {
+			b, err := s.findOne(gctx, repo, d, from)
+			if err != nil && !errors.Is(err, ErrBlobUnknown) {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if missing[i] = err != nil; !missing[i] && b.Promised.Before(until) {
+				until = b.Promised
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, time.Time{}, err
+	}
+	var out []digest.Digest
+	for i, m := range missing {
+		if m {
+			out = append(out, ds[i])
+		}
+	}
+	return out, until, nil
+}
+
+func (s *Store) findOne(ctx context.Context, repo reference.Repository, d digest.Digest, from []reference.Repository) (Blob, error) {
+	b, err := s.Stat(ctx, repo, d)
+	for _, f := range from {
+		if !errors.Is(err, ErrBlobUnknown) {
+			break
+		}
+		b, err = s.Mount(ctx, repo, f, d)
+	}
+	return b, err
+}
+
+// BlobInfo is what Blobs tells of a blob.
+type BlobInfo struct {
+	Digest   digest.Digest
+	Size     int64 // bytes
+	Promised time.Time
+	Verdict  *Verdict
+}
+
+// Blobs yields every blob of the bucket, in the order of algorithm and digest,
+// after the one given ("" for all): one call to the bucket for each.
+// Errors: bucket.ErrUnavailable.
+func (s *Store) Blobs(ctx context.Context, after digest.Digest) iter.Seq2[BlobInfo, error] {
+	return func(yield func(BlobInfo, error) bool) {
+		start := ""
+		if after != "" {
+			start = BlobKey(after)
+		}
+		for info, err := range s.bucket.List(ctx, "blobs/", start) {
+			if err != nil {
+				yield(BlobInfo{}, err)
+				return
+			}
+			alg, rest, _ := strings.Cut(strings.TrimPrefix(info.Key, "blobs/"), "/")
+			_, hex, _ := strings.Cut(rest, "/")
+			r, _, err := record.Read[blobRecord](ctx, s.records, info.Key)
+			if errors.Is(err, bucket.ErrNotExist) || err == nil && r.State == collected {
+				continue
+			}
+			if err == nil {
+				err = r.sound(digest.NewDigestFromEncoded(digest.Algorithm(alg), hex))
+			}
+			if !yield(BlobInfo{r.Digest, r.Size, s.blob(&r).Promised, r.Verdict}, err) || err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,258 @@
+package blobstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/laminastore/lamina/blobstore/bucket"
+)
+
+// Finish stores what r delivers at offset off (-1: where the upload is; r may
+// be nil) like Append, and then ends the upload: the whole must have digest d,
+// and is a blob of the upload's repository when Finish returns.
+//
+// Errors: as Append, and ErrDigestMismatch, ErrSizeMismatch, after which the
+// upload is gone. After any other error the upload is still there, and Finish
+// may be called again, on any server.
+func (u *Upload) Finish(ctx context.Context, off int64, r io.Reader, d digest.Digest) (Blob, error) {
+	s, ss := u.store, u.session
+	if err := s.lock(ctx, ss); err != nil {
+		return Blob{}, err
+	}
+	defer ss.unlock()
+	if err := u.at(ctx, off); err != nil {
+		return Blob{}, err
+	}
+	b, err := u.finish(ctx, r, d)
+	if errors.Is(err, bucket.ErrPrecondition) {
+		err = u.overtaken(ctx)
+	}
+	if errors.Is(err, ErrDigestMismatch) || errors.Is(err, ErrSizeMismatch) {
+		if aerr := s.abort(context.WithoutCancel(ctx), ss); aerr != nil {
+			s.log.Warn("an upload that failed stays until the next collection", "upload", ss.id, "error", aerr)
+		}
+	}
+	return b, err
+}
+
+// Commit is Finish without further bytes.
+func (u *Upload) Commit(ctx context.Context, d digest.Digest) (Blob, error) {
+	return u.Finish(ctx, -1, nil, d)
+}
+
+func (u *Upload) finish(ctx context.Context, r io.Reader, d digest.Digest) (Blob, error) {
+	s, ss := u.store, u.session
+	a, err := newAppender(s, ss)
+	if err != nil {
+		return Blob{}, err
+	}
+	defer func() { a.close() }()
+	if err = a.readFrom(ctx, r); err == nil {
+		err = a.settle()
+	}
+	if err == nil && a.nothingNew() && (d.Algorithm() != a.record.Algorithm || sum(a.record.Algorithm, ss.hash) != d) {
+		// Another server may have what is missing.
+		if err = s.load(ctx, ss); err != nil {
+			return Blob{}, err
+		}
+		a.close()
+		if a, err = newAppender(s, ss); err != nil {
+			return Blob{}, err
+		}
+	}
+	var b Blob
+	if err == nil {
+		b, err = a.publish(ctx, d)
+	}
+	if err != nil && !ss.ended {
+		err = errors.Join(err, a.store(ctx, err))
+	}
+	return b, err
+}
+
+// nothingNew says that no bytes came since the record was written.
+func (a *appender) nothingNew() bool {
+	return len(a.rest()) == 0 && a.record.Offset == a.ss.record.Offset
+}
+
+// publish checks what has come, makes it a blob, and ends the upload.
+func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
+	s, ss := a.s, a.ss
+	total := a.record.Offset + int64(len(a.rest()))
+	if a.record.Size > 0 && total != a.record.Size {
+		return Blob{}, fail(ErrSizeMismatch, ss.id, "%d bytes came, %d were announced", total, a.record.Size).remedy("send all of it")
+	}
+	if d.Algorithm() == a.record.Algorithm {
+		if got := sum(a.record.Algorithm, ss.hash); got != d {
+			return Blob{}, mismatch(d, got, total)
+		}
+	}
+	leftover := a.record.Tail
+	m, err := a.assemble(ctx, d)
+	if err != nil {
+		return Blob{}, err
+	}
+	if d.Algorithm() != a.record.Algorithm {
+		if err := s.checkMade(ctx, m, d); err != nil {
+			return Blob{}, err
+		}
+	}
+	b, err := s.publish(ctx, ss.record.Repository, d, m)
+	if err != nil {
+		return Blob{}, err
+	}
+	s.end(ss, slices.DeleteFunc(slices.Clone(leftover), func(p piece) bool { return p.Data == m.data }))
+	return b, nil
+}
+
+func mismatch(want, got digest.Digest, size int64) *Error {
+	e := fail(ErrDigestMismatch, want, "the %d bytes that came have digest %s", size, got).remedy("send the blob again")
+	e.Facts = map[string]string{"actual": string(got)}
+	return e
+}
+
+// made is what a blob's record will name.
+type made struct {
+	size   int64
+	inline []byte // the bytes, for the record
+	data   dataID // or where they are
+	bytes  []byte // the bytes if they are still in memory
+}
+
+// assemble brings what has come into the form in which it is kept. Unless all
+// of it came with this call, or is the one first piece, the record says before
+// that which blob it will be: no other server uses the pieces after that.
+func (a *appender) assemble(ctx context.Context, d digest.Digest) (made, error) {
+	s, r := a.s, &a.record
+	m := made{size: r.Offset + int64(len(a.rest()))}
+	if len(r.Parts) > 0 {
+		m.data = r.Data
+		return m, a.complete(ctx, d, m.size)
+	}
+	single := len(r.Tail) == 1 && len(a.rest()) == 0
+	if single && r.Tail[0].First {
+		m.data = r.Tail[0].Data
+		m.bytes, _ = s.recent.Get(m.data)
+		return m, nil
+	}
+	if len(r.Tail) > 0 && r.Digest != d {
+		r.Digest = d
+		if err := s.save(ctx, a.ss, *r); err != nil {
+			return m, err
+		}
+	}
+	if single && r.Tail[0].Data != "" {
+		m.data = r.Tail[0].Data
+		m.bytes, _ = s.recent.Get(m.data)
+		return m, nil
+	}
+	b, err := a.joined(ctx)
+	if err != nil {
+		return m, err
+	}
+	if len(b) <= MaxInline {
+		m.inline = bytes.Clone(b)
+		m.bytes = m.inline
+		return m, nil
+	}
+	m.data = r.Data
+	m.bytes = s.remember(m.data, b)
+	return m, s.putData(ctx, m.data, b)
+}
+
+// putData writes a data object, or finds that an earlier attempt has.
+func (s *Store) putData(ctx context.Context, id dataID, b []byte) error {
+	_, err := s.bucket.Put(ctx, dataKey(id), bytes.NewReader(b), int64(len(b)), bucket.Condition{IfAbsent: true})
+	if errors.Is(err, bucket.ErrPrecondition) {
+		err = s.sameSize(ctx, id, int64(len(b)))
+	}
+	return err
+}
+
+// joined returns the tail and the rest in one buffer.
+func (a *appender) joined(ctx context.Context) ([]byte, error) {
+	if len(a.record.Tail) == 0 {
+		return a.rest(), nil
+	}
+	if a.part == nil {
+		if err := a.takePart(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a.part[:a.n], a.s.readTail(ctx, a.record.Tail, a.part[:a.tail])
+}
+
+// complete joins the parts to the data object. Before that the record says
+// which blob it will be, and so leads the sweep to that blob's record.
+func (a *appender) complete(ctx context.Context, d digest.Digest, size int64) error {
+	s, r := a.s, &a.record
+	key := dataKey(r.Data)
+	if b, err := a.joined(ctx); err != nil {
+		return err
+	} else if len(b) > 0 {
+		p, err := s.bucket.PutPart(ctx, key, r.Multipart, len(r.Parts)+1, bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return err
+		}
+		r.Parts, r.Tail, r.Offset = append(slices.Clip(r.Parts), p), nil, size
+		a.dropBuffer() // it is a part now
+	}
+	var err error
+	if r.Hash, err = saveHash(a.ss.hash); err != nil {
+		return err
+	}
+	if r.Digest != d || r.Offset != a.ss.record.Offset || len(r.Parts) != len(a.ss.record.Parts) {
+		r.Digest = d
+		if err := s.save(ctx, a.ss, *r); err != nil {
+			return err
+		}
+	}
+	_, err = s.bucket.CompleteMultipart(ctx, key, r.Multipart, r.Parts, bucket.Condition{IfAbsent: true})
+	if errors.Is(err, bucket.ErrNoUpload) || errors.Is(err, bucket.ErrPrecondition) { // completed before, perhaps
+		return s.sameSize(ctx, r.Data, size)
+	}
+	return err
+}
+
+// sameSize says whether data that an earlier attempt may have written is there.
+func (s *Store) sameSize(ctx context.Context, id dataID, size int64) error {
+	info, err := s.bucket.Stat(ctx, dataKey(id))
+	if err == nil && info.Size != size {
+		err = fail(ErrConflict, id, "has %d bytes, not %d", info.Size, size).remedy("start the upload again")
+	}
+	return err
+}
+
+// checkMade reads back what was made to check a digest of another algorithm
+// than was hashed on the way in.
+func (s *Store) checkMade(ctx context.Context, m made, d digest.Digest) error {
+	if m.bytes != nil || m.size == 0 {
+		if got := d.Algorithm().FromBytes(m.bytes); got != d {
+			return mismatch(d, got, m.size)
+		}
+		return nil
+	}
+	src, _, err := s.bucket.Get(ctx, dataKey(m.data), 0, -1)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	h, err := newHash(d.Algorithm())
+	if err != nil {
+		return err
+	}
+	buf := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(buf)
+	if _, err := io.CopyBuffer(onlyWriter{h}, onlyReader{src}, buf[:]); err != nil {
+		return err
+	}
+	if got := sum(d.Algorithm(), h); got != d {
+		return mismatch(d, got, m.size)
+	}
+	return nil
+}

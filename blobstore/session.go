@@ -1,0 +1,148 @@
+package blobstore
+
+import (
+	"context"
+	"hash"
+	"slices"
+	"time"
+
+	"github.com/laminastore/lamina/blobstore/record"
+)
+
+// maxSessions bounds the uploads whose state is kept in memory; any other is
+// read from its record again.
+const maxSessions = 4096
+
+// A session is what this process knows of an unfinished upload. What the bucket
+// has may be newer, when another server went on with it: every write is
+// conditional, and finds out.
+type session struct {
+	id    string
+	turn  chan struct{} // holds one element while nobody works on the session
+	ended bool
+
+	record  uploadRecord // Hash in it may be behind hash
+	version record.Version
+	hash    hash.Hash
+}
+
+func newSession(id string) *session {
+	ss := &session{id: id, turn: make(chan struct{}, 1)}
+	ss.turn <- struct{}{}
+	return ss
+}
+
+// busyWait is how long a request waits for another one of the same upload,
+// which may still be storing what came before its connection broke.
+const busyWait = 30 * time.Second
+
+// lock waits for the session's turn. Errors: ErrUploadBusy, ErrUploadUnknown
+// when it has ended meanwhile, ctx's.
+func (s *Store) lock(ctx context.Context, ss *session) error {
+	select {
+	case <-ss.turn:
+	default:
+		t := time.NewTimer(busyWait)
+		defer t.Stop()
+		select {
+		case <-ss.turn:
+		case <-t.C:
+			return fail(ErrUploadBusy, ss.id, "another request writes to it").remedy("try again when that has ended")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if ss.ended {
+		ss.turn <- struct{}{}
+		return unknownUpload(ss.id)
+	}
+	if err := s.expired(ss); err != nil {
+		ss.turn <- struct{}{}
+		return err
+	}
+	return nil
+}
+
+func (ss *session) unlock() { ss.turn <- struct{}{} }
+
+func unknownUpload(id string) *Error {
+	return fail(ErrUploadUnknown, id, "it has ended, was given up, or never began").remedy("start a new one")
+}
+
+func (s *Store) expired(ss *session) error {
+	t, err := s.deadline(ss.id)
+	if err != nil || s.clock.Now().After(t) {
+		return fail(ErrUploadUnknown, ss.id, "it is older than %v", s.options.PublishWithin).remedy("start a new one")
+	}
+	return nil
+}
+
+// end forgets the upload; its record and the pieces go with the next reaping.
+func (s *Store) end(ss *session, leftover []piece) {
+	ss.ended = true
+	ss.hash, ss.record = nil, uploadRecord{}
+	s.reaper.add(uploadKey(ss.id))
+	for _, p := range deletable(leftover) {
+		s.reaper.add(dataKey(p.Data))
+	}
+}
+
+// load reads the session from the bucket, if that knows more than it.
+// Errors: ErrUploadUnknown, bucket.ErrUnavailable.
+func (s *Store) load(ctx context.Context, ss *session) error {
+	r, v, err := record.Read[uploadRecord](ctx, s.records, uploadKey(ss.id))
+	if gone(err) || err == nil && r.Aborted {
+		ss.ended = true
+		return unknownUpload(ss.id)
+	}
+	if err != nil {
+		return err
+	}
+	if v == ss.version && !ss.record.untouched() {
+		return nil // nobody has been here since
+	}
+	h, err := loadHash(r.Algorithm, r.Hash)
+	if err != nil {
+		return err
+	}
+	if r.untouched() {
+		info, err := s.bucket.Stat(ctx, dataKey(r.First))
+		if err == nil {
+			first := piece{Data: r.First, Size: info.Size, First: true}
+			b, err := s.buffers.get(ctx)
+			if err != nil {
+				return err
+			}
+			defer s.buffers.put(b)
+			if first.Size > int64(len(b)) {
+				return fail(ErrCorrupt, dataKey(r.First), "%d bytes where a short piece was expected", first.Size)
+			}
+			if err := s.readPiece(ctx, first, b[:first.Size]); err != nil {
+				return err
+			}
+			h.Write(b[:first.Size])
+			r.Tail, r.Offset = []piece{first}, first.Size
+		} else if !gone(err) {
+			return err
+		}
+	}
+	ss.record, ss.version, ss.hash = r, v, h
+	return nil
+}
+
+// save writes r as the session's record. Errors: ErrConflict when another
+// server has gone on with the upload, or ended it: the session is stale then.
+func (s *Store) save(ctx context.Context, ss *session, r uploadRecord) error {
+	r.Parts, r.Tail = slices.Clone(r.Parts), slices.Clone(r.Tail)
+	r.Next = s.NewID()
+	deadline, err := s.deadline(ss.id)
+	if err != nil {
+		return err
+	}
+	v, err := record.Replace(ctx, s.records, uploadKey(ss.id), ss.version, &r, deadline)
+	if err != nil {
+		return err
+	}
+	ss.record, ss.version = r, v
+	return nil
+}

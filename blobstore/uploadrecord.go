@@ -1,0 +1,122 @@
+package blobstore
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/record"
+	"github.com/laminastore/lamina/reference"
+)
+
+// uploadRecord is what uploads/<ulid> holds: all that another server needs to
+// go on with the upload.
+//
+// It names Next, where the next short piece goes, before anything is written
+// there. Only a short piece at offset 0 goes to First, and that needs no change
+// of the record at all: whoever finds an upload at offset 0 looks there, and so
+// an upload that comes in one short piece costs a call less. The sweep of orphans
+// finds the record of the blob that First may be by hashing it; data made of
+// parts is published only after Digest is set here.
+type uploadRecord struct {
+	record.Header
+	Repository reference.Repository `json:"repository"`
+	Aborted    bool                 `json:"aborted,omitempty"`
+	Algorithm  digest.Algorithm     `json:"algorithm"`
+	Digest     digest.Digest        `json:"digest,omitempty"`
+	Size       int64                `json:"size,omitempty"` // announced; 0: not known
+	Offset     int64                `json:"offset"`
+	Hash       []byte               `json:"hash,omitempty"` // state at Offset
+	First      dataID               `json:"first"`
+	Next       dataID               `json:"next"`
+	// Data is what the parts make, or what pieces are joined to.
+	Data      dataID        `json:"data"`
+	Multipart string        `json:"multipart,omitempty"` // the bucket's id
+	Parts     []bucket.Part `json:"parts,omitempty"`
+	// Tail follows the parts: pieces that are too short for a part, together
+	// shorter than one.
+	Tail []piece `json:"tail,omitempty"`
+}
+
+// A piece is a data object, or bytes in the record itself.
+//
+// The first piece may become a blob's data without a change of the upload's
+// record, so nobody can be sure that it has not, and only the sweep deletes it.
+// Any other is used only after a compare-and-swap of the record, and so whoever
+// has changed the record to one without it may delete it.
+type piece struct {
+	Data   dataID `json:"data,omitempty"`
+	Inline []byte `json:"inline,omitempty"`
+	Size   int64  `json:"size"`
+	First  bool   `json:"first,omitempty"`
+}
+
+func tailSize(tail []piece) (n int64) {
+	for _, p := range tail {
+		n += p.Size
+	}
+	return n
+}
+
+// deletable returns the pieces that may be deleted by whoever has taken them out
+// of the record.
+func deletable(tail []piece) []piece {
+	return slices.DeleteFunc(slices.Clone(tail), func(p piece) bool { return p.First || p.Data == "" })
+}
+
+// untouched says whether the record has not been changed since the start.
+func (r *uploadRecord) untouched() bool {
+	return r.Offset == 0 && r.Multipart == "" && len(r.Tail) == 0
+}
+
+// readPiece reads a piece into b, which has its size.
+func (s *Store) readPiece(ctx context.Context, p piece, b []byte) error {
+	if p.Inline != nil {
+		copy(b, p.Inline)
+		return nil
+	}
+	if recent, ok := s.recent.Get(p.Data); ok && len(recent) == len(b) {
+		copy(b, recent)
+		return nil
+	}
+	src, _, err := s.bucket.Get(ctx, dataKey(p.Data), 0, -1)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	_, err = io.ReadFull(src, b)
+	return err
+}
+
+// remember keeps a copy of data that was just written, for whoever needs it at
+// once, and returns it; nil when it is too large for that.
+func (s *Store) remember(id dataID, b []byte) []byte {
+	if int64(len(b)) > s.options.RecentBytes/3 {
+		return nil
+	}
+	b = bytes.Clone(b)
+	s.recent.Put(id, b, int64(len(b)))
+	return b
+}
+
+// readTail reads all pieces into b, which has their size.
+func (s *Store) readTail(ctx context.Context, tail []piece, b []byte) error {
+	for _, p := range tail {
+		if err := s.readPiece(ctx, p, b[:p.Size]); err != nil {
+			return err
+		}
+		b = b[p.Size:]
+	}
+	return nil
+}
+
+// deadline is until when what the upload stores may be published.
+func (s *Store) deadline(id dataID) (time.Time, error) {
+	t, err := idTime(id)
+	return t.Add(s.options.PublishWithin), err
+}
