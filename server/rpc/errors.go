@@ -33,8 +33,8 @@ var (
 // Errors travel in HTTP/2 trailers, of which a client in C++ or Python takes
 // 8 KiB in all unless it is told otherwise.
 const (
-	maxMessage    = 1024
-	maxSubject    = 256
+	maxMessage    = 768
+	maxSubject    = 200
 	maxViolations = 16
 )
 
@@ -70,6 +70,7 @@ var table = []row{
 	{blobstore.ErrLayerInvalid, codes.FailedPrecondition, pb.Reason_REASON_LAYER_INVALID, 0},
 	{blobstore.ErrSnapshotUnknown, codes.NotFound, pb.Reason_REASON_SNAPSHOT_UNKNOWN, 0},
 	{blobstore.ErrNodeInvalid, codes.InvalidArgument, pb.Reason_REASON_NODE_INVALID, 0},
+	{blobstore.ErrSnapshotInvalid, codes.InvalidArgument, pb.Reason_REASON_SNAPSHOT_INVALID, 0},
 
 	{errArgument, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID, 0},
 	{errUploadIdle, codes.DeadlineExceeded, pb.Reason_REASON_UPLOAD_IDLE, 0},
@@ -139,7 +140,7 @@ func toStatus(ctx context.Context, err error, requestID string) *status.Status {
 	} else {
 		var e *blobstore.Error
 		if errors.As(err, &e) {
-			details = append(details, fill(info, e)...)
+			details = append(details, tell(info, e)...)
 		}
 	}
 	if r.retry > 0 {
@@ -152,9 +153,9 @@ func toStatus(ctx context.Context, err error, requestID string) *status.Status {
 	return s
 }
 
-// fill puts what e tells programs into info, and returns the further details
+// tell puts what e tells programs into info, and returns the further details
 // that it calls for.
-func fill(info *errdetails.ErrorInfo, e *blobstore.Error) []protoadapt.MessageV1 {
+func tell(info *errdetails.ErrorInfo, e *blobstore.Error) []protoadapt.MessageV1 {
 	if e.Subject != "" {
 		info.Metadata["subject"] = clip(e.Subject, maxSubject)
 	}
@@ -202,5 +203,5 @@ func clip(s string, n int) string {
 	if len(s) > n {
 		s = s[:n] + "…"
 	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	return strings.ToValidUTF8(s, "?")
 }

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/images"
+)
+
+// Where a server listens and keeps things unless it is told otherwise.
+const (
+	DefaultBucket  = "file:///var/lib/lamina"
+	DefaultHTTP    = "127.0.0.1:5000"
+	DefaultGRPC    = "127.0.0.1:7070"
+	DefaultMetrics = "127.0.0.1:9090"
+)
+
+// Config says what a server serves, and where.
+type Config struct {
+	// Bucket is the URL of the bucket: file:///DIR, s3://BUCKET[/PREFIX]?… or
+	// memory:. Empty means DefaultBucket.
+	Bucket string
+	// HTTP, GRPC and Metrics are the addresses, HOST:PORT, of the OCI registry,
+	// of the gRPC API, and of /healthz and /readyz. Port 0 means any free one.
+	// Empty means the defaults; Off leaves that one out.
+	HTTP, GRPC, Metrics string
+
+	Logger *slog.Logger // slog.Default()
+
+	// OnReady, if set, is called once all addresses are open.
+	OnReady func(Ready)
+
+	// What follows is for special needs; the zero values are right for nearly
+	// everyone.
+
+	// Store are the options of the store. Grace, Skew, PublishWithin and
+	// LinkLease must be the same on all servers of a bucket.
+	Store blobstore.Options
+	// MemoryLimit is the size in bytes that the process tries to stay below
+	// by collecting garbage more often: 160 MiB. GOMEMLIMIT goes before it;
+	// below 0 means no limit.
+	MemoryLimit int64
+	// StopWithin is how long requests that are under way may take when the
+	// server stops: 20 s.
+	StopWithin time.Duration
+	// Idle is how long a client may stop sending in the middle of an upload
+	// over gRPC: 1 min.
+	Idle time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	def(&c.Bucket, DefaultBucket)
+	def(&c.HTTP, DefaultHTTP)
+	def(&c.GRPC, DefaultGRPC)
+	def(&c.Metrics, DefaultMetrics)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Store.Logger == nil {
+		c.Store.Logger = c.Logger
+	}
+	if c.MemoryLimit == 0 {
+		c.MemoryLimit = 160 << 20
+	}
+	if c.StopWithin == 0 {
+		c.StopWithin = 20 * time.Second
+	}
+	return c
+}
+
+// Ready tells what a server that has started listens on, as HOST:PORT ("" for
+// what is off), and what it works with.
+type Ready struct {
+	HTTP, GRPC, Metrics string
+
+	Store  *blobstore.Store
+	Images *images.Images
+}

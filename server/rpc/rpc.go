@@ -1,0 +1,116 @@
+// Package rpc serves the gRPC API (proto/lamina/v1) over a store.
+//
+// The services check what comes in, call the store, and return its errors as
+// they are; one interceptor turns them into what a client gets (see errors.go).
+package rpc
+
+import (
+	"context"
+	"log/slog"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/fleet"
+	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/blobstore/usage"
+	pb "github.com/laminastore/lamina/proto/lamina/v1"
+)
+
+// Services are what the API is served from. All are needed.
+type Services struct {
+	Store  *blobstore.Store
+	Images *images.Images
+	Fleet  *fleet.Fleet
+	Usage  *usage.Counter
+}
+
+// Options of a Server; the zero value means the defaults.
+type Options struct {
+	Logger *slog.Logger // slog.Default()
+	// Idle is how long a stream may stand still because of its client: 1 min.
+	Idle time.Duration
+}
+
+const (
+	maxReceive = 8 << 20 // the largest message: a manifest of 4 MiB with room
+	// maxStreams bounds what one connection does at once, and with the
+	// windows below what it takes in memory.
+	maxStreams = 128
+	// Windows are how much a client may send ahead. A stream's is what a link
+	// of 1 Gbit/s with 30 ms takes; gRPC's own estimate would grow to 16 MiB.
+	streamWindow     = 4 << 20
+	connectionWindow = 8 << 20
+)
+
+// A Server serves the API on one listener.
+type Server struct {
+	grpc   *grpc.Server
+	health *healthService
+	// streams are the goroutines that receive for a handler. Each ends with its
+	// stream, and so after its handler.
+	streams sync.WaitGroup
+}
+
+// New returns a Server that does not listen yet.
+func New(s Services, o Options) *Server {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Idle == 0 {
+		o.Idle = time.Minute
+	}
+	srv := &Server{}
+	srv.grpc = grpc.NewServer(
+		grpc.UnaryInterceptor(unary(o.Logger)),
+		grpc.StreamInterceptor(streaming(o.Logger)),
+		grpc.MaxRecvMsgSize(maxReceive),
+		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connectionWindow),
+		grpc.ConnectionTimeout(20*time.Second),
+		// A client that is gone without a word is noticed in 40 s, so that its
+		// upload is free for the connection it comes back with.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.WaitForHandlers(true),
+	)
+	pb.RegisterBlobsServer(srv.grpc, &blobs{store: s.Store, idle: o.Idle, streams: &srv.streams})
+	pb.RegisterImagesServer(srv.grpc, &imageService{images: s.Images})
+	pb.RegisterSnapshotsServer(srv.grpc, &snapshots{fleet: s.Fleet})
+	pb.RegisterUsageServer(srv.grpc, &usageService{usage: s.Usage})
+	var names []string
+	for name := range srv.grpc.GetServiceInfo() {
+		names = append(names, name)
+	}
+	srv.health = newHealth(names)
+	healthpb.RegisterHealthServer(srv.grpc, srv.health)
+	reflection.Register(srv.grpc)
+	return srv
+}
+
+// Serve answers on l until Shutdown, and then returns nil. It closes l.
+func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+
+// StopServing makes the health service say NOT_SERVING, so that balancers send
+// nothing more here. Calls are answered as before.
+func (s *Server) StopServing() { s.health.stop() }
+
+// Shutdown takes no new calls and waits for those under way, until ctx ends:
+// then they are broken off. Uploads that are broken off can be resumed. When it
+// returns no handler runs any more.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.StopServing()
+	stop := context.AfterFunc(ctx, s.grpc.Stop)
+	s.grpc.GracefulStop()
+	stop()
+	s.streams.Wait()
+}

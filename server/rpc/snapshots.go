@@ -1,0 +1,145 @@
+package rpc
+
+import (
+	"context"
+
+	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/laminastore/lamina/blobstore/fleet"
+	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/reference"
+)
+
+// pageBytes is the size from which on a page takes no more entries, however
+// many it may have: clients in most languages take 4 MiB at once.
+const pageBytes = 2 << 20
+
+type snapshots struct {
+	pb.UnimplementedSnapshotsServer
+	fleet *fleet.Fleet
+}
+
+func (s *snapshots) Report(ctx context.Context, in *pb.SnapshotsReportRequest) (*pb.SnapshotsReportResponse, error) {
+	if in.Node == nil {
+		return nil, argument("node", "missing")
+	}
+	n, err := parseNode(in.Node)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.SnapshotsReportResponse{}, s.fleet.Report(ctx, n)
+}
+
+func (s *snapshots) ListContainers(ctx context.Context, in *pb.SnapshotsListContainersRequest) (*pb.SnapshotsListContainersResponse, error) {
+	size, err := pageSize(in.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	out := &pb.SnapshotsListContainersResponse{}
+	if in.NodeId != "" {
+		n, ok, err := s.fleet.Node(ctx, in.NodeId)
+		if ok {
+			out.Nodes = append(out.Nodes, node(n))
+		}
+		return out, err
+	}
+	of := callKey(pb.Snapshots_ListContainers_FullMethodName)
+	after, _, err := decodeToken(in.PageToken, of, checkNodeID)
+	if err != nil {
+		return nil, err
+	}
+	bytes := 0
+	for n, err := range s.fleet.Nodes(ctx, after) {
+		if err != nil {
+			return nil, err
+		}
+		m := node(n)
+		bytes += proto.Size(m)
+		if k := len(out.Nodes); k == size || k > 0 && bytes > pageBytes {
+			out.NextPageToken, err = encodeToken(of, out.Nodes[k-1].Id)
+			return out, err
+		}
+		out.Nodes = append(out.Nodes, m)
+	}
+	return out, nil
+}
+
+// checkNodeID checks the place in a page token, after which nodes are listed.
+func checkNodeID(id string) error {
+	if id == "" || len(id) > 128 {
+		return argument("page_token", "no node")
+	}
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.' && i > 0:
+		default:
+			return argument("page_token", "no node")
+		}
+	}
+	return nil
+}
+
+func (s *snapshots) Register(ctx context.Context, in *pb.SnapshotsRegisterRequest) (*pb.SnapshotsRegisterResponse, error) {
+	if in.Snapshot == nil {
+		return nil, argument("snapshot", "missing")
+	}
+	snap, err := parseSnapshot(in.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	if snap, err = s.fleet.Register(ctx, snap); err != nil {
+		return nil, err
+	}
+	return &pb.SnapshotsRegisterResponse{Snapshot: snapshot(snap)}, nil
+}
+
+func (s *snapshots) List(ctx context.Context, in *pb.SnapshotsListRequest) (*pb.SnapshotsListResponse, error) {
+	size, err := pageSize(in.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	var repo reference.Repository
+	if in.Repository != "" {
+		if repo, err = reference.ParseRepository(in.Repository); err != nil {
+			return nil, err
+		}
+	}
+	of := callKey(pb.Snapshots_List_FullMethodName, repo)
+	before, _, err := decodeToken(in.PageToken, of, checkULID)
+	if err != nil {
+		return nil, err
+	}
+	out := &pb.SnapshotsListResponse{}
+	bytes := 0
+	for snap, err := range s.fleet.Snapshots(ctx, repo, before) {
+		if err != nil {
+			return nil, err
+		}
+		m := snapshot(snap)
+		bytes += proto.Size(m)
+		if k := len(out.Snapshots); k == size || k > 0 && bytes > pageBytes {
+			out.NextPageToken, err = encodeToken(of, out.Snapshots[k-1].Id)
+			return out, err
+		}
+		out.Snapshots = append(out.Snapshots, m)
+	}
+	return out, nil
+}
+
+func checkULID(id string) error {
+	_, err := ulid.ParseStrict(id)
+	return err
+}
+
+func (s *snapshots) Get(ctx context.Context, in *pb.SnapshotsGetRequest) (*pb.SnapshotsGetResponse, error) {
+	snap, err := s.fleet.Snapshot(ctx, in.Id)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.SnapshotsGetResponse{Snapshot: snapshot(snap)}, nil
+}
+
+func (s *snapshots) Delete(ctx context.Context, in *pb.SnapshotsDeleteRequest) (*pb.SnapshotsDeleteResponse, error) {
+	return &pb.SnapshotsDeleteResponse{}, s.fleet.DeleteSnapshot(ctx, in.Id)
+}

@@ -1,0 +1,146 @@
+// Package server is the server of Lamina: the OCI registry and the gRPC API over
+// one bucket. A process that runs it keeps nothing that is not in the bucket, so
+// any number of them may serve the same one, and each may be killed at any time.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/fleet"
+	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/blobstore/layers"
+	"github.com/laminastore/lamina/blobstore/usage"
+	"github.com/laminastore/lamina/internal/systemd"
+	"github.com/laminastore/lamina/server/registry"
+	"github.com/laminastore/lamina/server/rpc"
+)
+
+// RunOn serves a bucket that is open already and has been probed, until ctx
+// ends; then it lets what is under way come to its end (Config.StopWithin) and
+// returns nil. The caller closes the bucket. Config.Bucket is not looked at.
+func RunOn(ctx context.Context, b bucket.Bucket, cfg Config) error {
+	cfg = cfg.withDefaults()
+	d, err := openDoors(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return runBehind(ctx, b, d, cfg)
+}
+
+// runBehind is RunOn with the doors open. It closes them.
+func runBehind(ctx context.Context, b bucket.Bucket, d *doors, cfg Config) error {
+	s := build(b, d, cfg)
+	err := s.serve(ctx, d)
+	return errors.Join(err, s.close())
+}
+
+// A server is everything that runs in the process.
+type server struct {
+	cfg     Config
+	store   *blobstore.Store
+	images  *images.Images
+	checker *layers.Checker
+
+	rpc     *rpc.Server
+	http    *http.Server
+	gate    gate // before http's handlers
+	metrics *http.Server
+	pages   *pages
+}
+
+func build(b bucket.Bucket, d *doors, cfg Config) *server {
+	s := &server{cfg: cfg, pages: &pages{bucket: b}}
+	s.store = blobstore.New(b, cfg.Store)
+	s.checker = layers.New(s.store, layers.Options{Logger: cfg.Logger})
+	s.images = images.New(s.store, s.checker, images.Options{Logger: cfg.Logger})
+	s.rpc = rpc.New(rpc.Services{
+		Store: s.store, Images: s.images, Fleet: fleet.New(s.store, s.images),
+		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger}),
+	}, rpc.Options{Logger: cfg.Logger, Idle: cfg.Idle})
+
+	o := registry.Options{Logger: cfg.Logger, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port()}
+	h := registry.New(s.store, s.images, o)
+	s.http = registry.NewServer(s.gate.before(h), o)
+	s.metrics = &http.Server{
+		Handler: s.pages.handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
+	}
+	return s
+}
+
+// serve serves until ctx ends or one of the doors fails.
+func (s *server) serve(ctx context.Context, d *doors) error {
+	g, gctx := errgroup.WithContext(ctx)
+	start := func(d *door, serve func(net.Listener) error) {
+		if d == nil {
+			return
+		}
+		d.announce(s.cfg.Logger)
+		g.Go(func() error {
+			if err := serve(d); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serving %s on %s: %w", d.what, d.Addr(), err)
+			}
+			return nil
+		})
+	}
+	start(d.http, s.http.Serve)
+	start(d.grpc, s.rpc.Serve)
+	start(d.metrics, s.metrics.Serve)
+	g.Go(func() error {
+		<-gctx.Done()
+		s.stop()
+		return nil
+	})
+	if s.cfg.OnReady != nil {
+		s.cfg.OnReady(Ready{
+			HTTP: d.http.address(), GRPC: d.grpc.address(), Metrics: d.metrics.address(),
+			Store: s.store, Images: s.images,
+		})
+	}
+	s.notify(systemd.Ready)
+	return g.Wait()
+}
+
+// stop lets the requests under way end, and after StopWithin ends them. When it
+// returns no handler runs any more.
+func (s *server) stop() {
+	s.notify(systemd.Stopping)
+	s.cfg.Logger.Info("stopping", "within", s.cfg.StopWithin)
+	s.pages.stopping.Store(true)
+	s.rpc.StopServing()
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.StopWithin)
+	defer cancel()
+	var g sync.WaitGroup
+	g.Go(func() {
+		if s.http.Shutdown(ctx) != nil {
+			_ = s.http.Close()
+			s.cfg.Logger.Warn("requests were broken off; clients resume what they were sending")
+		}
+		s.gate.close()
+	})
+	g.Go(func() { s.rpc.Shutdown(ctx) })
+	g.Wait()
+	_ = s.metrics.Close()
+}
+
+// close ends what the store does in the background.
+func (s *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(s.checker.Close(ctx), s.store.Close(ctx))
+}
+
+func (s *server) notify(state string) {
+	if err := systemd.Notify(state); err != nil {
+		s.cfg.Logger.Warn("the service manager was not told", "state", state, "error", err)
+	}
+}
