@@ -11,7 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/internal/failpoint"
 )
+
+var beforeRemoveUpload = failpoint.New("file-before-remove-upload")
 
 // CompleteMultipart implements bucket.Multiparter.
 func (b *Bucket) CompleteMultipart(ctx context.Context, key, id string, parts []bucket.Part, cond bucket.Condition) (bucket.Info, error) {
@@ -33,6 +36,7 @@ func (b *Bucket) CompleteMultipart(ctx context.Context, key, id string, parts []
 	if err != nil {
 		return bucket.Info{}, b.fail("complete upload", key, err)
 	}
+	beforeRemoveUpload.Hit()
 	b.removeUpload(id)
 	return info, nil
 }

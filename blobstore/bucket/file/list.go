@@ -32,7 +32,7 @@ func (b *Bucket) List(ctx context.Context, prefix, startAfter string) iter.Seq2[
 		if startAfter >= prefix && !strings.HasPrefix(startAfter, prefix) {
 			return // behind all that begins with prefix
 		}
-		w := walk{b: b, ctx: ctx, prefix: prefix, after: startAfter, yield: yield}
+		w := walk{b: b, ctx: ctx, prefix: prefix, after: startAfter, atOnce: atOnce, yield: yield}
 		dir, _ := path.Split(prefix)
 		if dir != "" && bucket.CheckKey(dir+"x") != nil {
 			return // no key begins like this
@@ -48,6 +48,7 @@ type walk struct {
 	b             *Bucket
 	ctx           context.Context
 	prefix, after string
+	atOnce        int
 	yield         func(bucket.Info, error) bool
 }
 
@@ -103,9 +104,9 @@ func (w *walk) names(dir, cursor string, first bool) (begins []string, all bool,
 				begins = append(begins, key)
 			}
 		}
-		if len(begins) > 2*atOnce {
+		if len(begins) > 2*w.atOnce {
 			slices.Sort(begins)
-			begins, all = begins[:atOnce], false
+			begins, all = begins[:w.atOnce], false
 		}
 		if err == io.EOF {
 			break
@@ -116,7 +117,7 @@ func (w *walk) names(dir, cursor string, first bool) (begins []string, all bool,
 	}
 	slices.Sort(begins)
 	if !all {
-		begins = begins[:atOnce] // what has been dropped may come before the rest
+		begins = begins[:w.atOnce] // what has been dropped may come before the rest
 	}
 	return begins, all, nil
 }

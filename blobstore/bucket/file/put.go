@@ -12,6 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/internal/failpoint"
+)
+
+// Steps at which a test kills the process.
+var (
+	beforePublish = failpoint.New("file-before-publish")
+	beforeChange  = failpoint.New("file-before-change")
+	beforeSync    = failpoint.New("file-before-sync")
+	beforeSettle  = failpoint.New("file-before-settle")
 )
 
 // Put implements bucket.Writer.
@@ -84,6 +93,7 @@ func finish(f *os.File) (unix.Stat_t, error) {
 // publish gives the synced file at path from the key's name if cond holds, and
 // returns when that is on disk. The file may keep the name that it had.
 func (b *Bucket) publish(ctx context.Context, key, from string, cond bucket.Condition) error {
+	beforePublish.Hit()
 	dir, err := b.parent(key)
 	if err != nil {
 		return err
@@ -123,10 +133,13 @@ func (b *Bucket) change(dir *os.File, held []int, f func() error) error {
 			return err
 		}
 	}
+	beforeChange.Hit()
 	failed := f()
+	beforeSync.Hit()
 	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("%w: %w", bucket.ErrUnavailable, err)
 	}
+	beforeSettle.Hit()
 	for _, s := range held {
 		if err := b.locks.settle(s); err != nil {
 			return fmt.Errorf("%w: %w", bucket.ErrUnavailable, err)
