@@ -72,6 +72,7 @@ func (r *receiver) next() (*pb.BlobsWriteRequest, error) {
 // that each follows the one before.
 type uploadReader struct {
 	from   *receiver
+	upload string // its id
 	offset int64  // where the next byte belongs
 	data   []byte // of the current message, not yet read
 	// finish is the message that said so; the bytes end with it. Before they
@@ -90,7 +91,7 @@ func (r *uploadReader) take(m *pb.BlobsWriteRequest) error {
 	case len(m.Data) > maxData:
 		r.err = argument("data", "%d bytes in one message, at most %d", len(m.Data), maxData)
 	case m.Offset != r.offset && (len(m.Data) > 0 || m.Finish):
-		r.err = offsetError(m.UploadId, m.Offset, r.offset)
+		r.err = offsetError(r.upload, m.Offset, r.offset)
 	default:
 		r.data = m.Data
 		if m.Finish {

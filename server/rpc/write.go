@@ -40,7 +40,7 @@ func (s *blobs) Write(stream writeStream) error {
 	if err := w.open(m.UploadId); err != nil {
 		return err
 	}
-	in := &uploadReader{from: from, offset: w.offset, finished: w.finished}
+	in := &uploadReader{from: from, upload: w.upload.ID(), offset: w.offset, finished: w.finished}
 	if err := in.take(m); err != nil {
 		return err
 	}
