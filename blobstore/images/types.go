@@ -105,7 +105,7 @@ type Image struct {
 type Layer struct {
 	Blob Descriptor
 	// DiffID is the digest of its tar as the config has it, and ChainID names
-	// it with all the layers below. Empty for what is Opaque.
+	// it with all the layers below. Empty where no config says so.
 	DiffID, ChainID digest.Digest
 	State           layers.State
 	Problem         string // with layers.Invalid: what is wrong, and the remedy

@@ -1,0 +1,224 @@
+package images
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/reference"
+)
+
+// readAhead is how many entries of a listing are read together.
+const readAhead = 64
+
+// pageSize is how many names a listing of the bucket gives for one call.
+const pageSize = 1000
+
+// each calls f for every entry of a listing, a number of them at once, and
+// yields what it returns in the order of the listing.
+func each[T any](ctx context.Context, list iter.Seq2[bucket.Info, error], f func(context.Context, bucket.Info) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		for infos, err := range chunks(list, readAhead) {
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			out := make([]T, len(infos))
+			g, gctx := errgroup.WithContext(ctx)
+			g.SetLimit(parallel)
+			for i, info := range infos {
+				g.Go(func() (err error) {
+					out[i], err = f(gctx, info)
+					return err
+				})
+			}
+			if err := g.Wait(); err != nil {
+				yield(none, err)
+				return
+			}
+			for _, v := range out {
+				if !yield(v, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// chunks yields a listing n entries at a time. What came before an error is
+// yielded before it.
+func chunks(list iter.Seq2[bucket.Info, error], n int) iter.Seq2[[]bucket.Info, error] {
+	return func(yield func([]bucket.Info, error) bool) {
+		var chunk []bucket.Info
+		for info, err := range list {
+			if err != nil {
+				if len(chunk) == 0 || yield(chunk, nil) {
+					yield(nil, err)
+				}
+				return
+			}
+			if chunk = append(chunk, info); len(chunk) == n {
+				if !yield(chunk, nil) {
+					return
+				}
+				chunk = nil
+			}
+		}
+		if len(chunk) > 0 {
+			yield(chunk, nil)
+		}
+	}
+}
+
+// listed returns the pointer that a listing has found, from the cache if it is
+// of the version that was listed.
+func (im *Images) listed(ctx context.Context, info bucket.Info) (storedPointer, error) {
+	if p, ok := im.pointers.Get(info.Key); ok && p.version.ETag == info.ETag {
+		return p, nil
+	}
+	return im.readPointer(ctx, info.Key)
+}
+
+// Tags yields the tags of repo greater than after, in the order of their bytes,
+// with what they name: a call to the bucket for each whose record has changed
+// since it was seen, and one for each manifest. After an error the sequence
+// ends. Errors: blobstore.ErrRepositoryUnknown, bucket.ErrUnavailable.
+func (im *Images) Tags(ctx context.Context, repo reference.Repository, after reference.Tag) iter.Seq2[TagInfo, error] {
+	return func(yield func(TagInfo, error) bool) {
+		if err := im.exists(ctx, repo); err != nil {
+			yield(TagInfo{}, err)
+			return
+		}
+		for t, err := range each(ctx, im.listTags(ctx, repo, after), func(ctx context.Context, info bucket.Info) (TagInfo, error) {
+			return im.tagInfo(ctx, repo, info)
+		}) {
+			if err == nil && t.Tag == "" {
+				continue
+			}
+			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (im *Images) listTags(ctx context.Context, repo reference.Repository, after reference.Tag) iter.Seq2[bucket.Info, error] {
+	start := ""
+	if after != "" {
+		start = tagKey(repo, after)
+	}
+	return im.bucket.List(ctx, tagsPrefix(repo), start)
+}
+
+// tagInfo describes a tag that was listed; it is zero when the tag does not
+// count.
+func (im *Images) tagInfo(ctx context.Context, repo reference.Repository, info bucket.Info) (TagInfo, error) {
+	p, err := im.listed(ctx, info)
+	if err != nil {
+		return TagInfo{}, err
+	}
+	l, ok, err := im.follow(ctx, repo, p)
+	if err == nil && !ok && !p.Gone {
+		// Moved, and its former manifest deleted, since it was listed?
+		if p, err = im.readPointer(ctx, info.Key); err == nil {
+			l, ok, err = im.follow(ctx, repo, p)
+		}
+	}
+	if err != nil || !ok {
+		return TagInfo{}, err
+	}
+	s, err := summary(p.Digest, l)
+	if err != nil {
+		return TagInfo{}, err
+	}
+	tag := reference.Tag(strings.TrimPrefix(info.Key, tagsPrefix(repo)))
+	return TagInfo{Tag: tag, Digest: p.Digest, Summary: s}, nil
+}
+
+// TagNames is Tags without what they name, and needs fewer bucket calls: one a
+// thousand names and one more, as long as nothing was ever deleted from repo.
+func (im *Images) TagNames(ctx context.Context, repo reference.Repository, after reference.Tag) iter.Seq2[reference.Tag, error] {
+	return func(yield func(reference.Tag, error) bool) {
+		last, some := after, false
+		for infos, err := range chunks(im.listTags(ctx, repo, after), pageSize) {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			some = true
+			// Asked after the listing: what was removed by then is noted.
+			pruned, err := im.pruned(ctx, repo)
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if pruned {
+				im.countingTags(ctx, repo, last)(yield)
+				return
+			}
+			for _, info := range infos {
+				last = reference.Tag(strings.TrimPrefix(info.Key, tagsPrefix(repo)))
+				if !yield(last, nil) {
+					return
+				}
+			}
+		}
+		if !some {
+			if err := im.exists(ctx, repo); err != nil {
+				yield("", err)
+			}
+		}
+	}
+}
+
+// countingTags yields the names of Tags.
+func (im *Images) countingTags(ctx context.Context, repo reference.Repository, after reference.Tag) iter.Seq2[reference.Tag, error] {
+	return func(yield func(reference.Tag, error) bool) {
+		for t, err := range im.Tags(ctx, repo, after) {
+			if !yield(t.Tag, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Manifests yields the manifests of repo whose digests are greater than after,
+// in the order of their digests: a call to the bucket for each. After an error
+// the sequence ends.
+// Errors: blobstore.ErrRepositoryUnknown, bucket.ErrUnavailable.
+func (im *Images) Manifests(ctx context.Context, repo reference.Repository, after digest.Digest) iter.Seq2[Descriptor, error] {
+	return func(yield func(Descriptor, error) bool) {
+		if err := im.exists(ctx, repo); err != nil {
+			yield(Descriptor{}, err)
+			return
+		}
+		start := ""
+		if after != "" {
+			start = ManifestKey(repo, after)
+		}
+		list := im.bucket.List(ctx, manifestsPrefix(repo), start)
+		for d, err := range each(ctx, list, func(ctx context.Context, info bucket.Info) (Descriptor, error) {
+			l, err := im.links.Get(ctx, info.Key)
+			if absent(err) {
+				return Descriptor{}, nil
+			}
+			if err != nil {
+				return Descriptor{}, err
+			}
+			s, err := summary(digest.Digest(strings.TrimPrefix(info.Key, manifestsPrefix(repo))), l)
+			return s.Descriptor, err
+		}) {
+			if err == nil && d.Digest == "" {
+				continue
+			}
+			if !yield(d, err) || err != nil {
+				return
+			}
+		}
+	}
+}

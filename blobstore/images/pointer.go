@@ -1,0 +1,85 @@
+package images
+
+import (
+	"context"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/laminastore/lamina/blobstore/link"
+	"github.com/laminastore/lamina/blobstore/record"
+	"github.com/laminastore/lamina/reference"
+)
+
+// A pointer is the record of a name for a manifest: a tag, or the record of a
+// referrer under its subject. It counts while the manifest's link is live and
+// of the same generation.
+type pointer struct {
+	record.Header
+	Digest     digest.Digest `json:"digest,omitempty"`
+	Generation string        `json:"generation,omitempty"`
+	// Gone is set in the tombstone of a name that was removed by itself.
+	Gone  bool      `json:"gone,omitempty"`
+	Since time.Time `json:"since"`
+	// Descriptor is what a list of referrers shows.
+	Descriptor *ocispec.Descriptor `json:"descriptor,omitempty"`
+}
+
+// A storedPointer is a pointer with the version it was read or written at. The
+// zero value stands for one that does not exist.
+type storedPointer struct {
+	pointer
+	version record.Version
+}
+
+// readPointer asks the bucket. One that does not exist is no error.
+func (im *Images) readPointer(ctx context.Context, key string) (storedPointer, error) {
+	p, v, err := record.Read[pointer](ctx, im.records, key)
+	if absent(err) {
+		im.pointers.Remove(key)
+		return storedPointer{}, nil
+	}
+	if err != nil {
+		return storedPointer{}, err
+	}
+	return im.keepPointer(key, p, v), nil
+}
+
+func (im *Images) keepPointer(key string, p pointer, v record.Version) storedPointer {
+	sp := storedPointer{p, v}
+	w := int64(len(key) + 500)
+	if d := p.Descriptor; d != nil {
+		for k, v := range d.Annotations {
+			w += int64(len(k) + len(v) + 50)
+		}
+	}
+	im.pointers.Put(key, sp, w)
+	return sp
+}
+
+// swapPointer writes p over old, and returns what is there then.
+func (im *Images) swapPointer(ctx context.Context, key string, old record.Version, p *pointer) (storedPointer, bool, error) {
+	now, at, done, err := record.Swap(ctx, im.records, key, old, p, time.Time{})
+	if err != nil || at == (record.Version{}) {
+		im.pointers.Remove(key)
+		return storedPointer{}, false, err
+	}
+	return im.keepPointer(key, now, at), done, nil
+}
+
+// follow returns the link for which p was written, if it is live.
+func (im *Images) follow(ctx context.Context, repo reference.Repository, p storedPointer) (link.Link, bool, error) {
+	if p.Gone || p.Digest == "" {
+		return link.Link{}, false, nil
+	}
+	key := ManifestKey(repo, p.Digest)
+	l, err := im.links.Get(ctx, key)
+	if err == nil && l.Generation != p.Generation {
+		l, err = im.links.Fresh(ctx, key) // what was held may be older than p
+	}
+	if absent(err) {
+		return link.Link{}, false, nil
+	}
+	return l, err == nil && l.Generation == p.Generation, err
+}
