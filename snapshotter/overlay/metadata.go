@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/snapshots/storage"
 	"github.com/containerd/errdefs"
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sync/semaphore"
-	"golang.org/x/sys/unix"
 )
 
 // maxKey is the longest key that bbolt stores.
@@ -31,12 +31,7 @@ func openMetadata(root folder) (*metadata, error) {
 		return nil, err
 	}
 	if err := checkDatabase(path); err != nil {
-		return nil, fmt.Errorf("snapshot metadata %s cannot be used: %w; put a good copy of it in its place, or start over: "+
-			"remove the containers and images of this snapshotter from containerd, move %s away, and pull again "+
-			"(what containers wrote stays in %s/ID/fs)", path, err, root, root.snapshots())
-	}
-	if err := reserve(path); err != nil {
-		return nil, err
+		return nil, damaged(root, err)
 	}
 	store, err := storage.NewMetaStore(path, func(o *bolt.Options) error {
 		// Others are kept away by the root's lock; never wait for one for ever.
@@ -49,26 +44,37 @@ func openMetadata(root folder) (*metadata, error) {
 	return &metadata{store: store, gate: semaphore.NewWeighted(1)}, nil
 }
 
-const lockTimeout = 5 * time.Second
-
-// reserve gives the file its blocks. bbolt leaves holes that it fills later,
-// and on a full disk even a removal, which has to free space, would fail then.
-func reserve(path string) error {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+// createDatabase makes an empty bbolt file, unless there is a file: under its
+// name there is never half of one.
+func createDatabase(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	unnamed := path + ".new"
+	if err := os.Remove(unnamed); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	db, err := bolt.Open(unnamed, 0o600, &bolt.Options{Timeout: lockTimeout})
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
+	if err := db.Close(); err != nil {
 		return err
 	}
-	err = unix.Fallocate(int(file.Fd()), 0, 0, info.Size())
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSPC) {
-		return nil // as good as it gets here
+	if err := os.Rename(unnamed, path); err != nil {
+		return err
 	}
-	return err
+	return syncFolder(filepath.Dir(path))
 }
+
+// damaged says what to do about metadata that cannot be read.
+func damaged(root folder, err error) error {
+	return fmt.Errorf("snapshot metadata %s cannot be used: %w; put a good copy of it in its place, or start over: "+
+		"remove the containers and images of this snapshotter from containerd, move %s away, and pull again "+
+		"(what containers wrote stays in %s/ID/fs)", root.metadata(), err, root, root.snapshots())
+}
+
+const lockTimeout = 5 * time.Second
 
 // read runs fn in a transaction that sees one moment.
 func (m *metadata) read(ctx context.Context, fn storage.TransactionCallback) error {

@@ -90,7 +90,7 @@ func Open(cfg Config) (_ *Snapshotter, err error) {
 		return nil, err
 	}
 	if s.refs, err = loadRefs(ctx, s.meta); err != nil {
-		return nil, err
+		return nil, damaged(root, err)
 	}
 	if err := s.recover(ctx); err != nil {
 		return nil, err

@@ -111,10 +111,7 @@ func mountBelow(mounts []*mountinfo.Info, path string) string {
 // changing it: os.RemoveAll does not follow links that appear meanwhile.
 func deleteTree(ctx context.Context, path string) error {
 	fs := filepath.Join(path, "fs")
-	entries, err := os.ReadDir(fs)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
+	entries, _ := os.ReadDir(fs) // what cannot be listed is left to RemoveAll
 	for _, entry := range entries {
 		if err := ctx.Err(); err != nil {
 			return err
