@@ -65,36 +65,48 @@ func (s *Snapshotter) active(ctx context.Context, key string) (id string, err er
 	return id, err
 }
 
-// settle flushes a layer to disk and measures it, at the same time.
+// settle flushes a layer to disk and then measures it; before, the filesystem
+// may not yet know what it takes.
 //
 // containerd has a write transaction open while it waits for Commit, and how
-// long a flush takes depends on what else the host writes. So each gets half of
-// the time there is: after that a layer is committed with its size unmeasured,
-// or with the flush still going on, which then is logged. An error of the disk
+// long a flush takes depends on what else the host writes. So each gets a third
+// of the time there is: after that a layer is committed with the flush still
+// going on, which is logged, or with its size unmeasured. An error of the disk
 // is an error of Commit.
 func (s *Snapshotter) settle(ctx context.Context, id string) (snapshots.Usage, error) {
+	third := func() (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }
 	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/2)
-		defer cancel()
+		limit := time.Until(deadline) / 3
+		third = func() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, limit) }
 	}
-	flushed := make(chan error, 1)
-	s.background.Go(func() { flushed <- s.root.syncAll() })
-	usage, err := diskUsage(ctx, s.root.fs(id))
-	if errors.Is(err, context.DeadlineExceeded) {
-		usage = unmeasured
+	outOfTime := func(err error) bool { return errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil }
+
+	flushing, cancel := third()
+	defer cancel()
+	if err := s.flush(flushing); outOfTime(err) {
+		s.log.Warn("committing a layer before it is flushed to disk, which is too slow; after a loss of power now, pull its image again",
+			"layer", s.root.fs(id))
 	} else if err != nil {
 		return snapshots.Usage{}, err
 	}
+	measuring, cancel := third()
+	defer cancel()
+	usage, err := s.measure(measuring, id)
+	if outOfTime(err) {
+		return unmeasured, nil
+	}
+	return usage, err
+}
+
+// flush waits for a flush of the disk, which cannot be called back, until the
+// context ends.
+func (s *Snapshotter) flush(ctx context.Context) error {
+	flushed := make(chan error, 1)
+	s.background.Go(func() { flushed <- s.root.syncAll() })
 	select {
 	case err := <-flushed:
-		return usage, err
+		return err
 	case <-ctx.Done():
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return snapshots.Usage{}, ctx.Err()
-		}
-		s.log.Warn("committing a layer before it is flushed to disk: the disk is too slow; after a loss of power now, pull its image again",
-			"layer", s.root.fs(id))
-		return usage, nil
+		return ctx.Err()
 	}
 }

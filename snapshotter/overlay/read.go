@@ -2,9 +2,7 @@ package overlay
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -52,10 +50,7 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (usage snapshots.Us
 		return err
 	})
 	if err == nil && (info.Kind == snapshots.KindActive || usage == unmeasured) {
-		usage, err = diskUsage(ctx, s.root.fs(id))
-		if errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("it was removed meanwhile: %w", errdefs.ErrNotFound)
-		}
+		usage, err = s.measure(ctx, id)
 	}
 	if err != nil {
 		return snapshots.Usage{}, fmt.Errorf("usage of snapshot %s: %w", key, err)

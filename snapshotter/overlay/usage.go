@@ -3,17 +3,28 @@ package overlay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 
 	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
 )
 
 // unmeasured is stored for a layer that was too large to measure in the time
 // that Commit had. Usage then measures it when asked.
 var unmeasured = snapshots.Usage{Inodes: -1, Size: -1}
+
+// measure tells what a snapshot takes on disk now.
+func (s *Snapshotter) measure(ctx context.Context, id string) (snapshots.Usage, error) {
+	usage, err := diskUsage(ctx, s.root.fs(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return usage, fmt.Errorf("it was removed meanwhile: %w", errdefs.ErrNotFound)
+	}
+	return usage, err
+}
 
 // diskUsage counts the inodes below path, path among them, and the bytes that
 // they take on disk; hard links count once. A container may be at work there: what
