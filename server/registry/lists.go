@@ -1,0 +1,110 @@
+package registry
+
+import (
+	"iter"
+	"net/url"
+	"strconv"
+
+	"github.com/laminastore/lamina/reference"
+)
+
+// A page is what a request for a list asks for.
+type page struct {
+	n    int    // at most so many; -1: no limit was given
+	last string // only what comes after this
+}
+
+// parsePage reads the parameters n and last. Errors: errQuery.
+func parsePage(q url.Values) (page, error) {
+	p := page{n: -1, last: q.Get("last")}
+	if s := q.Get("n"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			return p, failure(errQuery, "n="+clipQuote(s), "", "use a number from 0; at most "+itoa(MaxPage)+" are returned at once")
+		}
+		p.n = int(n)
+	}
+	return p, nil
+}
+
+// limit is how many names the answer has at most.
+func (p page) limit() int {
+	if p.n < 0 {
+		return MaxPage
+	}
+	return min(p.n, MaxPage)
+}
+
+// link is the Link header (RFC 8288) to the page that begins after last.
+func link(path string, q url.Values) string {
+	return "<" + (&url.URL{Path: path, RawQuery: q.Encode()}).String() + `>; rel="next"`
+}
+
+// collect takes a page of names from all, and sets the header Link when there
+// are more.
+func collect[T ~string](c *call, p page, all iter.Seq2[T, error]) ([]T, error) {
+	names := []T{}
+	limit := p.limit()
+	if p.n == 0 {
+		limit = 1 // only to learn whether there is a repository
+	}
+	for name, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		if len(names) == limit {
+			if p.n != 0 {
+				q := url.Values{"n": {strconv.Itoa(limit)}, "last": {string(names[limit-1])}}
+				c.w.Header().Set("Link", link(c.URL.Path, q))
+			}
+			break
+		}
+		names = append(names, name)
+	}
+	if p.n == 0 {
+		names = names[:0]
+	}
+	return names, nil
+}
+
+// listTags is end-8.
+func (h *handler) listTags(c *call) error {
+	p, err := parsePage(c.URL.Query())
+	if err != nil {
+		return err
+	}
+	var after reference.Tag
+	if p.last != "" {
+		if after, err = reference.ParseTag(p.last); err != nil {
+			return err
+		}
+	}
+	tags, err := collect(c, p, h.images.TagNames(c.Context(), c.repo, after))
+	if err != nil {
+		return err
+	}
+	return c.writeJSON("application/json", struct {
+		Name reference.Repository `json:"name"`
+		Tags []reference.Tag      `json:"tags"`
+	}{c.repo, tags})
+}
+
+// catalog lists repositories, as docker's registry API has it.
+func (h *handler) catalog(c *call) error {
+	p, err := parsePage(c.URL.Query())
+	if err != nil {
+		return err
+	}
+	if p.last != "" {
+		if _, err := reference.ParseRepository(p.last); err != nil {
+			return err
+		}
+	}
+	names, err := collect(c, p, h.images.Repositories(c.Context(), p.last))
+	if err != nil {
+		return err
+	}
+	return c.writeJSON("application/json", struct {
+		Repositories []reference.Repository `json:"repositories"`
+	}{names})
+}

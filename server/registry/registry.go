@@ -1,0 +1,98 @@
+// Package registry serves a store over HTTP as the OCI distribution API 1.1, so
+// that docker, containerd, podman, skopeo, crane, buildah, oras and whatever
+// else speaks it can push and pull.
+//
+// # What is where
+//
+// A path is read from the right (path.go) and found in one table (routes.go),
+// whose rows say what a request does: access rules and metrics go by their
+// names and actions. Every error goes through one table (errors.go).
+//
+// # What a client may rely on
+//
+// A digest that is acknowledged is durable. An upload that breaks off keeps
+// what had arrived: GET on its URL says how much (Range), and any server over
+// the same bucket goes on from there. A blob that is read whole is hashed on
+// the way; when its stored bytes turn out to be damaged the connection is cut
+// before the last byte, so that no client takes it for complete.
+//
+// A Location is a path without scheme and host (RFC 9110 section 10.2.2): all
+// clients resolve it against the URL they asked, and so it is right behind any
+// proxy, with no header to trust. /v2/ must be at the root of the host, as for
+// every registry.
+//
+// A repository is a wall: a mount names the repository that the blob is taken
+// from. Without "from" it succeeds only if this repository holds the blob, and
+// otherwise begins an upload, as the specification allows.
+//
+// The Range of an upload without bytes is "0-0", as the field has it, which is
+// also what it is after one byte; the header Upload-Offset has the exact count.
+package registry
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/images"
+)
+
+// Options of a handler; the zero value means the defaults.
+type Options struct {
+	// GRPCPort is where this server's gRPC API listens. It is told at /v2/ in
+	// the header Lamina-Grpc-Port, by which our own client finds it; 0: nowhere.
+	GRPCPort int
+	// IdleTimeout is how long a client may neither send nor take a byte while
+	// the server waits for it: 1 min. The time that the bucket takes is not
+	// counted.
+	IdleTimeout time.Duration
+	// Logger gets one line a request: slog.Default().
+	Logger *slog.Logger
+}
+
+// The limits of what a client may ask for; those of manifests are in package
+// images.
+const (
+	// MaxPage is how many names a list has at most; the rest is on further
+	// pages, by the header Link.
+	MaxPage = 1000
+	// maxHeader is how many bytes the header of a request may have.
+	maxHeader = 64 << 10
+)
+
+type handler struct {
+	store  *blobstore.Store
+	images *images.Images
+	opts   Options
+	log    *slog.Logger
+}
+
+// New returns the handler of everything under /v2/. It keeps nothing of its
+// own: store and im stay the caller's, and any number of handlers may share
+// them. Mount it where paths are not cleaned (an http.ServeMux redirects what
+// has ".." or "//" in it, and a client deserves an error).
+func New(store *blobstore.Store, im *images.Images, opts Options) http.Handler {
+	if opts.IdleTimeout == 0 {
+		opts.IdleTimeout = time.Minute
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return &handler{store: store, images: im, opts: opts, log: opts.Logger}
+}
+
+// NewServer returns a server for h, a handler made by New, with the limits that
+// a handler cannot set itself. The caller lets it serve and shuts it down.
+func NewServer(h http.Handler, opts Options) *http.Server {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       2 * time.Minute, // between two requests
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
+	}
+}

@@ -1,0 +1,159 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxRequestID is the longest X-Request-Id that is taken over, in bytes.
+const maxRequestID = 128
+
+// ServeHTTP answers one request and writes its line into the log.
+func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	w := newResponse(rw, h.opts.IdleTimeout)
+	b := newBody(rw, r, h.opts.IdleTimeout)
+	r.Body = b
+	c := &call{Request: r, w: w, body: b, route: unrouted}
+	id := requestID(r)
+	w.Header().Set("X-Request-Id", id)
+	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
+
+	var err error
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+		status, cut := h.end(c, err)
+		h.logLine(c, id, began, status, err)
+		if cut {
+			// The client must not take what it has for the whole.
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	if err = c.resolve(); err == nil {
+		err = c.route.serve(h, c)
+	}
+}
+
+// end answers with err if there is one, and returns the status for the log and
+// whether the connection must be cut.
+func (h *handler) end(c *call, err error) (status int, cut bool) {
+	defer c.body.finish()
+	defer c.w.finish()
+	if err == nil {
+		c.w.begin()
+		return c.w.status, false
+	}
+	// The server ends the context whenever reading from the connection fails,
+	// also by a deadline.
+	gone := c.w.err != nil || errors.Is(err, errClientGone) || c.Context().Err() != nil && !errors.Is(err, errClientIdle)
+	if !c.w.begun {
+		to := classify(err)
+		if gone && !errors.Is(err, errClientGone) {
+			to = classify(errClientGone)
+		}
+		writeError(c.w, c.Request, to, err)
+		if gone {
+			return statusClientGone, false
+		}
+		return c.w.status, false
+	}
+	if gone {
+		return statusClientGone, true
+	}
+	return c.w.status, true
+}
+
+func (h *handler) logLine(c *call, id string, began time.Time, status int, err error) {
+	level := slog.LevelInfo
+	attrs := []slog.Attr{
+		slog.String("method", c.Method),
+		slog.String("route", c.route.name),
+		slog.String("repository", string(c.repo)),
+		slog.Int("status", status),
+		slog.Int64("sent", c.w.sent),
+		slog.Int64("received", c.body.received),
+		slog.Duration("duration", time.Since(began)),
+		slog.String("request_id", id),
+		slog.String("remote", c.RemoteAddr),
+	}
+	if c.arg != "" {
+		attrs = append(attrs, slog.String("subject", clip(c.arg, 160)))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+		if status >= 500 || c.w.begun && status < 400 {
+			level = slog.LevelError
+		}
+	}
+	h.log.LogAttrs(context.WithoutCancel(c.Context()), level, "request", attrs...)
+}
+
+// requestID is what the client or a proxy calls this request, or a new name.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if id == "" || len(id) > maxRequestID || strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) >= 0 {
+		return rand.Text()
+	}
+	return id
+}
+
+// readError turns what reading the body failed with into what the client, if
+// there is one, is told. Other errors are returned as they are.
+func (c *call) readError(err error) error {
+	if err == nil || c.body.err == nil {
+		return err
+	}
+	got := strconv.FormatInt(c.body.received, 10) + " bytes"
+	if c.ContentLength >= 0 {
+		got += " of " + itoa(c.ContentLength)
+	}
+	if errors.Is(c.body.err, os.ErrDeadlineExceeded) {
+		c.w.Header().Set("Connection", "close")
+		return failure(errClientIdle, c.Method+" "+clipQuote(c.URL.Path), "nothing came for "+c.body.idle.String()+" after "+got,
+			"send the rest at the offset that the upload's status says")
+	}
+	e := failure(errClientGone, c.Method+" "+clipQuote(c.URL.Path), "the body ended after "+got,
+		"send as many bytes as Content-Length says; an upload goes on at the offset that its status says")
+	e.Err = c.body.err
+	return e
+}
+
+// writeJSON answers with v.
+func (c *call) writeJSON(mediaType string, v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Length", itoa(int64(len(raw))))
+	if c.Method == http.MethodHead {
+		return nil
+	}
+	_, err = c.w.Write(raw)
+	return err
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+// clip shortens what a client sent to n bytes.
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n] + "…"
+	}
+	return s
+}
+
+func clipQuote(s string) string { return strconv.Quote(clip(s, 300)) }
