@@ -82,7 +82,7 @@ func (im *Images) pick(ctx context.Context, i *Image, index *parsed, platform st
 // readConfig reads the config. It returns what is wrong with it, if it should
 // be that of a container image and is not.
 func (im *Images) readConfig(ctx context.Context, i *Image, p *parsed) (problem string, err error) {
-	i.Config = Descriptor{Digest: p.config.Digest, MediaType: p.config.MediaType, Size: p.config.Size}
+	i.Config = describe(*p.config)
 	i.ConfigBytes, err = im.store.ReadAll(ctx, p.config.Digest, MaxConfigSize)
 	if errors.Is(err, blobstore.ErrTooLarge) {
 		return fmt.Sprintf("the config %s cannot be looked into: it has %d bytes, at most %d are read", p.config.Digest, p.config.Size, MaxConfigSize), nil
@@ -111,7 +111,7 @@ func stack(p *parsed, config *ocispec.Image, problem string) []Layer {
 		chain = identity.ChainIDs(slices.Clone(config.RootFS.DiffIDs))
 	}
 	for i, d := range p.layers {
-		l := Layer{Blob: Descriptor{Digest: d.Digest, MediaType: d.MediaType, Size: d.Size}}
+		l := Layer{Blob: describe(d)}
 		switch {
 		case known:
 			l.DiffID, l.ChainID = config.RootFS.DiffIDs[i], chain[i]

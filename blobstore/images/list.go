@@ -6,74 +6,14 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/readahead"
 	"github.com/laminastore/lamina/reference"
 )
 
-// readAhead is how many entries of a listing are read together.
-const readAhead = 64
-
 // pageSize is how many names a listing of the bucket gives for one call.
 const pageSize = 1000
-
-// each calls f for every entry of a listing, a number of them at once, and
-// yields what it returns in the order of the listing.
-func each[T any](ctx context.Context, list iter.Seq2[bucket.Info, error], f func(context.Context, bucket.Info) (T, error)) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
-		for infos, err := range chunks(list, readAhead) {
-			if err != nil {
-				yield(none, err)
-				return
-			}
-			out := make([]T, len(infos))
-			g, gctx := errgroup.WithContext(ctx)
-			g.SetLimit(parallel)
-			for i, info := range infos {
-				g.Go(func() (err error) {
-					out[i], err = f(gctx, info)
-					return err
-				})
-			}
-			if err := g.Wait(); err != nil {
-				yield(none, err)
-				return
-			}
-			for _, v := range out {
-				if !yield(v, nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// chunks yields a listing n entries at a time. What came before an error is
-// yielded before it.
-func chunks(list iter.Seq2[bucket.Info, error], n int) iter.Seq2[[]bucket.Info, error] {
-	return func(yield func([]bucket.Info, error) bool) {
-		var chunk []bucket.Info
-		for info, err := range list {
-			if err != nil {
-				if len(chunk) == 0 || yield(chunk, nil) {
-					yield(nil, err)
-				}
-				return
-			}
-			if chunk = append(chunk, info); len(chunk) == n {
-				if !yield(chunk, nil) {
-					return
-				}
-				chunk = nil
-			}
-		}
-		if len(chunk) > 0 {
-			yield(chunk, nil)
-		}
-	}
-}
 
 // listed returns the pointer that a listing has found, from the cache if it is
 // of the version that was listed.
@@ -94,7 +34,7 @@ func (im *Images) Tags(ctx context.Context, repo reference.Repository, after ref
 			yield(TagInfo{}, err)
 			return
 		}
-		for t, err := range each(ctx, im.listTags(ctx, repo, after), func(ctx context.Context, info bucket.Info) (TagInfo, error) {
+		for t, err := range readahead.Map(ctx, im.listTags(ctx, repo, after), func(ctx context.Context, info bucket.Info) (TagInfo, error) {
 			return im.tagInfo(ctx, repo, info)
 		}) {
 			if err == nil && t.Tag == "" {
@@ -145,7 +85,7 @@ func (im *Images) tagInfo(ctx context.Context, repo reference.Repository, info b
 func (im *Images) TagNames(ctx context.Context, repo reference.Repository, after reference.Tag) iter.Seq2[reference.Tag, error] {
 	return func(yield func(reference.Tag, error) bool) {
 		last, some := after, false
-		for infos, err := range chunks(im.listTags(ctx, repo, after), pageSize) {
+		for infos, err := range readahead.Chunks(im.listTags(ctx, repo, after), pageSize) {
 			if err != nil {
 				yield("", err)
 				return
@@ -202,7 +142,7 @@ func (im *Images) Manifests(ctx context.Context, repo reference.Repository, afte
 			start = ManifestKey(repo, after)
 		}
 		list := im.bucket.List(ctx, manifestsPrefix(repo), start)
-		for d, err := range each(ctx, list, func(ctx context.Context, info bucket.Info) (Descriptor, error) {
+		for d, err := range readahead.Map(ctx, list, func(ctx context.Context, info bucket.Info) (Descriptor, error) {
 			l, err := im.links.Get(ctx, info.Key)
 			if absent(err) {
 				return Descriptor{}, nil

@@ -29,7 +29,7 @@ type candidate struct {
 func (im *Images) candidates(ctx context.Context, ds []ocispec.Descriptor, depth int) ([]candidate, error) {
 	var found []candidate
 	for i, d := range ds {
-		c := candidate{Descriptor: Descriptor{Digest: d.Digest, MediaType: d.MediaType, Size: d.Size}}
+		c := candidate{Descriptor: describe(d)}
 		switch {
 		case d.Annotations[attestation] != "":
 			continue

@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/readahead"
 	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
@@ -56,7 +57,7 @@ func (w *writer) refer(ctx context.Context) error {
 func (im *Images) Referrers(ctx context.Context, repo reference.Repository, subject digest.Digest) iter.Seq2[ocispec.Descriptor, error] {
 	return func(yield func(ocispec.Descriptor, error) bool) {
 		list := im.bucket.List(ctx, referrersPrefix(repo, subject), "")
-		for p, err := range each(ctx, list, func(ctx context.Context, info bucket.Info) (*ocispec.Descriptor, error) {
+		for p, err := range readahead.Map(ctx, list, func(ctx context.Context, info bucket.Info) (*ocispec.Descriptor, error) {
 			p, err := im.listed(ctx, info)
 			if err != nil {
 				return nil, err

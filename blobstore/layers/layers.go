@@ -8,10 +8,16 @@
 // wrong with a blob is written into the blob's own record, as a verdict. A
 // server that is restarted in between loses nothing: whoever asks for the state
 // of a layer that has not been checked has it checked.
+//
+// A blob that has just been uploaded, is small and looks like a layer is looked
+// into at once, while its bytes are in memory: whether it is a layer of
+// anything is known only when a manifest comes, and then nothing needs to be
+// read back.
 package layers
 
 import (
 	"log/slog"
+	"runtime"
 )
 
 // A State says what is known of a layer.
@@ -61,7 +67,30 @@ type Options struct {
 	// next time somebody asks for their state.
 	Queue int
 	// KeepBytes bounds the bytes of just published blobs that wait in memory
-	// to be checked without reading them back: 16 MiB.
+	// to be checked without reading them back: 24 MiB.
 	KeepBytes int64
-	Logger    *slog.Logger
+	Logger    *slog.Logger // slog.Default()
+}
+
+func (o Options) withDefaults() Options {
+	def := func(n *int64, v int64) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	def(&o.MaxSize, 256<<30)
+	def(&o.MaxRatio, 1100)
+	def(&o.RatioFrom, 1<<30)
+	def(&o.MaxWindow, 64<<20)
+	def(&o.KeepBytes, 24<<20)
+	if o.Workers == 0 {
+		o.Workers = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	if o.Queue == 0 {
+		o.Queue = 4096
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
 }

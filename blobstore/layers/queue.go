@@ -1,0 +1,144 @@
+package layers
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// A task names what is to be found out: the digest of a blob's tar by one
+// algorithm.
+type task struct {
+	blob      digest.Digest
+	algorithm digest.Algorithm
+}
+
+// A job is a task that waits or is being done. Everybody who asks for the same
+// at once shares it.
+type job struct {
+	task
+	mediaType string
+	bytes     []byte          // of the blob, if they are in memory
+	claims    []digest.Digest // the diffIDs that configs claim, not yet settled
+	done      chan struct{}   // closed at the end, when err is set
+	err       error
+}
+
+// A queue holds the jobs, first come first served.
+type queue struct {
+	mu     sync.Mutex
+	some   sync.Cond // some are waiting, or closed
+	jobs   map[task]*job
+	wait   []*job
+	max    int
+	kept   int64 // bytes of the blobs of jobs
+	closed bool
+}
+
+func newQueue(max int) *queue {
+	q := &queue{jobs: map[task]*job{}, max: max}
+	q.some.L = &q.mu
+	return q
+}
+
+// add returns the job for t, to settle claim if that is set; nil when the
+// queue is closed, or full and the job is not urgent.
+func (q *queue) add(t task, mediaType string, claim digest.Digest, bytes []byte, urgent bool) *job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j, ok := q.jobs[t]
+	if !ok {
+		if q.closed || len(q.wait) >= q.max && !urgent {
+			return nil
+		}
+		j = &job{task: t, bytes: bytes, done: make(chan struct{})}
+		q.kept += int64(len(bytes))
+		q.jobs[t] = j
+		if urgent {
+			q.wait = append([]*job{j}, q.wait...)
+		} else {
+			q.wait = append(q.wait, j)
+		}
+		q.some.Signal()
+	}
+	if mediaType != "" {
+		j.mediaType = mediaType
+	}
+	if claim != "" {
+		j.claims = append(j.claims, claim)
+	}
+	return j
+}
+
+// next waits for a job; nil when the queue is closed.
+func (q *queue) next() *job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.wait) == 0 && !q.closed {
+		q.some.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	j := q.wait[0]
+	q.wait[0] = nil
+	q.wait = q.wait[1:]
+	return j
+}
+
+// room says whether n more bytes may be kept for jobs, of at most max.
+func (q *queue) room(n, max int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.closed && q.kept+n <= max
+}
+
+// drop forgets a job's bytes.
+func (q *queue) drop(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.kept -= int64(len(j.bytes))
+	j.bytes = nil
+}
+
+// peek returns the claims that have come for j so far.
+func (q *queue) peek(j *job) []digest.Digest {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(j.claims)
+}
+
+// claims takes the claims that have come for j. When there are none, or with an
+// error, the job ends.
+func (q *queue) claims(j *job, err error) ([]digest.Digest, string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	claims := j.claims
+	j.claims = nil
+	if len(claims) == 0 || err != nil {
+		q.end(j, err)
+		return nil, ""
+	}
+	return claims, j.mediaType
+}
+
+func (q *queue) end(j *job, err error) {
+	q.kept -= int64(len(j.bytes))
+	j.bytes, j.err = nil, err
+	delete(q.jobs, j.task)
+	close(j.done)
+}
+
+// close ends all that waits; nothing more is added.
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for _, j := range q.wait {
+		q.end(j, context.Canceled)
+	}
+	q.wait = nil
+	q.some.Broadcast()
+}
