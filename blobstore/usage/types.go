@@ -29,7 +29,7 @@ type Usage struct {
 
 // Limits of what a count keeps in detail.
 const (
-	MaxRepositories       = 10_000
+	MaxRepositories       = 5_000
 	MaxShared             = 100
 	MaxSharedRepositories = 20
 )
