@@ -264,7 +264,7 @@ func (a *appender) storeFirst(ctx context.Context) error {
 		return err
 	}
 	a.s.remember(id, b)
-	a.ss.record.Tail = []piece{{Data: id, Size: int64(len(b)), First: true}}
+	a.ss.record.Tail = []piece{{Data: id, Size: int64(len(b)), Alone: true}}
 	a.ss.record.Offset = int64(len(b))
 	return nil
 }
@@ -282,7 +282,7 @@ func (a *appender) storePiece(ctx context.Context) error {
 	if last := len(tail) - 1; last >= 0 && tail[last].Inline != nil {
 		b, tail = slices.Concat(tail[last].Inline, b), tail[:last]
 	}
-	p := piece{Size: int64(len(b))}
+	p := piece{Size: int64(len(b)), Alone: len(a.record.Parts) == 0}
 	if len(b) <= MaxInline {
 		p.Inline = bytes.Clone(b)
 	} else {

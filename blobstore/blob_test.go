@@ -150,7 +150,7 @@ func TestBarredDataIsNotPublished(t *testing.T) {
 
 func TestLatePublicationFails(t *testing.T) {
 	s, c, b := newStore(t)
-	data, d := blob(200_000, 1)
+	data, d := blob(2*partSize, 1)
 	u := start(t, s)
 	late := readerFunc(func(p []byte) (int, error) {
 		if len(data) == 0 {

@@ -92,7 +92,7 @@ func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 			return Blob{}, mismatch(d, got, total)
 		}
 	}
-	leftover := a.record.Tail
+	leftover := a.record.Tail // some of it is the sweep's, see deletable
 	m, err := a.assemble(ctx, d)
 	if err != nil {
 		return Blob{}, err
@@ -106,7 +106,7 @@ func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 	if err != nil {
 		return Blob{}, err
 	}
-	s.end(ss, slices.DeleteFunc(slices.Clone(leftover), func(p piece) bool { return p.Data == m.data }))
+	s.end(ss, leftover)
 	return b, nil
 }
 
@@ -124,9 +124,7 @@ type made struct {
 	bytes  []byte // the bytes if they are still in memory
 }
 
-// assemble brings what has come into the form in which it is kept. Unless all
-// of it came with this call, or is the one first piece, the record says before
-// that which blob it will be: no other server uses the pieces after that.
+// assemble brings what has come into the form in which it is kept.
 func (a *appender) assemble(ctx context.Context, d digest.Digest) (made, error) {
 	s, r := a.s, &a.record
 	m := made{size: r.Offset + int64(len(a.rest()))}
@@ -134,20 +132,8 @@ func (a *appender) assemble(ctx context.Context, d digest.Digest) (made, error) 
 		m.data = r.Data
 		return m, a.complete(ctx, d, m.size)
 	}
-	single := len(r.Tail) == 1 && len(a.rest()) == 0
-	if single && r.Tail[0].First {
-		m.data = r.Tail[0].Data
-		m.bytes, _ = s.recent.Get(m.data)
-		return m, nil
-	}
-	if len(r.Tail) > 0 && r.Digest != d {
-		r.Digest = d
-		if err := s.save(ctx, a.ss, *r); err != nil {
-			return m, err
-		}
-	}
-	if single && r.Tail[0].Data != "" {
-		m.data = r.Tail[0].Data
+	if len(r.Tail) == 1 && len(a.rest()) == 0 && r.Tail[0].Data != "" {
+		m.data = r.Tail[0].Data // the only piece is the blob
 		m.bytes, _ = s.recent.Get(m.data)
 		return m, nil
 	}
@@ -160,12 +146,15 @@ func (a *appender) assemble(ctx context.Context, d digest.Digest) (made, error) 
 		m.bytes = m.inline
 		return m, nil
 	}
-	m.data = r.Data
+	// A name of its own for every attempt: another server may be finishing the
+	// same upload with other bytes.
+	m.data = s.NewID()
 	m.bytes = s.remember(m.data, b)
 	return m, s.putData(ctx, m.data, b)
 }
 
-// putData writes a data object, or finds that an earlier attempt has.
+// putData writes a data object under a name that only this call knows. So when
+// it is there already, an attempt whose answer was lost has written it.
 func (s *Store) putData(ctx context.Context, id dataID, b []byte) error {
 	_, err := s.bucket.Put(ctx, dataKey(id), bytes.NewReader(b), int64(len(b)), bucket.Condition{IfAbsent: true})
 	if errors.Is(err, bucket.ErrPrecondition) {

@@ -108,7 +108,7 @@ func (s *Store) load(ctx context.Context, ss *session) error {
 	if r.untouched() {
 		info, err := s.bucket.Stat(ctx, dataKey(r.First))
 		if err == nil {
-			first := piece{Data: r.First, Size: info.Size, First: true}
+			first := piece{Data: r.First, Size: info.Size, Alone: true}
 			b, err := s.buffers.get(ctx)
 			if err != nil {
 				return err

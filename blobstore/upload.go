@@ -50,7 +50,7 @@ func (s *Store) StartUpload(ctx context.Context, repo reference.Repository, o Up
 	ss := newSession(s.NewID())
 	ss.hash = h
 	r := uploadRecord{
-		Repository: repo, Algorithm: o.Algorithm, Digest: o.Digest, Size: o.Size,
+		Repository: repo, Algorithm: o.Algorithm, Size: o.Size,
 		First: s.NewID(), Data: s.NewID(),
 	}
 	if err := s.save(ctx, ss, r); err != nil {

@@ -21,20 +21,20 @@ import (
 // there. Only a short piece at offset 0 goes to First, and that needs no change
 // of the record at all: whoever finds an upload at offset 0 looks there, and so
 // an upload that comes in one short piece costs a call less. The sweep of orphans
-// finds the record of the blob that First may be by hashing it; data made of
+// finds the record of the blob that a piece may be by hashing it; data made of
 // parts is published only after Digest is set here.
 type uploadRecord struct {
 	record.Header
 	Repository reference.Repository `json:"repository"`
 	Aborted    bool                 `json:"aborted,omitempty"`
 	Algorithm  digest.Algorithm     `json:"algorithm"`
-	Digest     digest.Digest        `json:"digest,omitempty"`
-	Size       int64                `json:"size,omitempty"` // announced; 0: not known
+	Digest     digest.Digest        `json:"digest,omitempty"` // set when the parts are joined
+	Size       int64                `json:"size,omitempty"`   // announced; 0: not known
 	Offset     int64                `json:"offset"`
 	Hash       []byte               `json:"hash,omitempty"` // state at Offset
 	First      dataID               `json:"first"`
 	Next       dataID               `json:"next"`
-	// Data is what the parts make, or what pieces are joined to.
+	// Data is what the parts make.
 	Data      dataID        `json:"data"`
 	Multipart string        `json:"multipart,omitempty"` // the bucket's id
 	Parts     []bucket.Part `json:"parts,omitempty"`
@@ -45,15 +45,14 @@ type uploadRecord struct {
 
 // A piece is a data object, or bytes in the record itself.
 //
-// The first piece may become a blob's data without a change of the upload's
-// record, so nobody can be sure that it has not, and only the sweep deletes it.
-// Any other is used only after a compare-and-swap of the record, and so whoever
-// has changed the record to one without it may delete it.
+// A piece that came before there were parts may become a blob's data as it is,
+// on any server that knows of it and whatever has become of the upload since:
+// only the sweep deletes it. One that came behind parts never does.
 type piece struct {
 	Data   dataID `json:"data,omitempty"`
 	Inline []byte `json:"inline,omitempty"`
 	Size   int64  `json:"size"`
-	First  bool   `json:"first,omitempty"`
+	Alone  bool   `json:"alone,omitempty"` // no part is before it
 }
 
 func tailSize(tail []piece) (n int64) {
@@ -63,10 +62,9 @@ func tailSize(tail []piece) (n int64) {
 	return n
 }
 
-// deletable returns the pieces that may be deleted by whoever has taken them out
-// of the record.
+// deletable returns the pieces whose data goes with the upload.
 func deletable(tail []piece) []piece {
-	return slices.DeleteFunc(slices.Clone(tail), func(p piece) bool { return p.First || p.Data == "" })
+	return slices.DeleteFunc(slices.Clone(tail), func(p piece) bool { return p.Alone || p.Data == "" })
 }
 
 // untouched says whether the record has not been changed since the start.
