@@ -43,7 +43,7 @@ func newReaper(b bucket.Bucket, c Clock, log *slog.Logger) *reaper {
 			if r.clock.Sleep(ctx, reapDelay) != nil {
 				return
 			}
-			r.flush(ctx)
+			_ = r.flush(context.WithoutCancel(ctx)) // close waits for it
 		}
 	})
 	return r

@@ -2,10 +2,12 @@ package blobstore
 
 import (
 	"context"
+	"errors"
 	"hash"
 	"slices"
 	"time"
 
+	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/record"
 )
 
@@ -72,9 +74,13 @@ func unknownUpload(id string) *Error {
 func (s *Store) expired(ss *session) error {
 	t, err := s.deadline(ss.id)
 	if err != nil || s.clock.Now().After(t) {
-		return fail(ErrUploadUnknown, ss.id, "it is older than %v", s.options.PublishWithin).remedy("start a new one")
+		return s.tooOld(ss)
 	}
 	return nil
+}
+
+func (s *Store) tooOld(ss *session) error {
+	return fail(ErrUploadUnknown, ss.id, "it is older than %v", s.options.PublishWithin).remedy("start a new one")
 }
 
 // end forgets the upload; its record and the pieces go with the next reaping.
@@ -140,6 +146,9 @@ func (s *Store) save(ctx context.Context, ss *session, r uploadRecord) error {
 		return err
 	}
 	v, err := record.Replace(ctx, s.records, uploadKey(ss.id), ss.version, &r, deadline)
+	if errors.Is(err, bucket.ErrTooLate) {
+		return s.tooOld(ss)
+	}
 	if err != nil {
 		return err
 	}
