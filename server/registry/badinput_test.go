@@ -121,7 +121,7 @@ func TestBadInput(t *testing.T) {
 func TestAWrongDigestEndsTheUpload(t *testing.T) {
 	s := serve(t, nil)
 	for _, size := range []int{5, 100_000, 9 << 20} {
-		b := random(size, 7)
+		b := noise(size, 7)
 		loc := s.upload("demo/app")
 		s.do("PATCH", loc, b).is(202)
 		s.do("PUT", query(loc, "digest", absent), nil).fails(400, "DIGEST_INVALID", absent, string(digest.FromBytes(b)), "again")
@@ -146,7 +146,7 @@ func TestABodyThatIsNotAsLongAsItsRange(t *testing.T) {
 func TestAFullBucketSaysSo(t *testing.T) {
 	s := serve(t, memory.New(memory.Options{Capacity: 8 << 20}))
 	loc := s.upload("demo/app")
-	s.do("PATCH", loc, random(12<<20, 8)).fails(507, "UNAVAILABLE", "full", "free space").is(507, "Retry-After: ")
+	s.do("PATCH", loc, noise(12<<20, 8)).fails(507, "UNAVAILABLE", "full", "free space").is(507, "Retry-After: ")
 	s.do("GET", "/v2/demo/app/blobs/"+absent, nil).fails(404, "BLOB_UNKNOWN")
 	if line := s.logged.line(t, "upload-append"); line["level"] != "ERROR" || line["status"] != 507. {
 		t.Errorf("log: %v", line)

@@ -20,7 +20,7 @@ import (
 func TestABlobIsPulled(t *testing.T) {
 	s := serve(t, nil)
 	for _, size := range []int{0, 1, 2048, 70_000, 3 << 20, 9 << 20} {
-		b := random(size, 1)
+		b := noise(size, 1)
 		d := s.push("demo/app", b)
 		path := "/v2/demo/app/blobs/" + string(d)
 		describes := []string{
@@ -38,7 +38,7 @@ func TestABlobIsPulled(t *testing.T) {
 
 func TestABlobIsPulledInRanges(t *testing.T) {
 	s := serve(t, nil)
-	b := random(200_000, 2)
+	b := noise(200_000, 2)
 	d := s.push("demo/app", b)
 	path := "/v2/demo/app/blobs/" + string(d)
 	for header, want := range map[string][2]int{
@@ -70,7 +70,7 @@ func TestABlobIsPulledInRanges(t *testing.T) {
 
 func TestSeveralRangesComeAsParts(t *testing.T) {
 	s := serve(t, nil)
-	b := random(100_000, 3)
+	b := noise(100_000, 3)
 	path := "/v2/demo/app/blobs/" + string(s.push("demo/app", b))
 	a := s.do("GET", path, nil, "Range: bytes=90000-,0-99,500-599").is(206)
 	mediaType, params, err := mime.ParseMediaType(a.header.Get("Content-Type"))
@@ -146,7 +146,7 @@ func TestDamagedBytesAreNeverServedAsWhole(t *testing.T) {
 	b := memory.New(memory.Options{})
 	s := serve(t, b)
 	const small, large = 100_000, 20 << 20
-	ds, dl := s.push("demo/app", random(small, 4)), s.push("demo/app", random(large, 5))
+	ds, dl := s.push("demo/app", noise(small, 4)), s.push("demo/app", noise(large, 5))
 	damage(t, b)
 	s = serve(t, b) // one that has nothing in memory
 
@@ -169,7 +169,7 @@ func TestADigestOfEitherAlgorithmIsPulled(t *testing.T) {
 	s := serve(t, nil)
 	for _, alg := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
 		for _, size := range []int{10, 300_000} {
-			b := random(size, uint64(size))
+			b := noise(size, uint64(size))
 			d := alg.FromBytes(b)
 			s.do("POST", "/v2/demo/app/blobs/uploads/?digest="+string(d), b).is(201)
 			s.holds("demo/app", d, b)

@@ -67,7 +67,7 @@ func (s *server) finish(loc string, b []byte, have int) {
 func TestAClientThatStopsSending(t *testing.T) {
 	s := serve(t, nil, impatient)
 	for i, have := range []int{1000, 300_000, 9 << 20} {
-		b := random(10<<20, uint64(30+i))
+		b := noise(10<<20, uint64(30+i))
 		for _, method := range []string{"PATCH", "PUT"} {
 			loc := s.upload("demo/app")
 			path := loc
@@ -88,7 +88,7 @@ func TestAClientThatStopsSending(t *testing.T) {
 		}
 	}
 	// Where nothing can be resumed, nothing is left.
-	b := random(100_000, 40)
+	b := noise(100_000, 40)
 	conn := s.dial("POST", "/v2/demo/app/blobs/uploads/?digest="+string(digest.FromBytes(b)), len(b), b[:99_999])
 	s.answer(conn).fails(408, "BLOB_UPLOAD_INVALID", "99999 bytes of 100000")
 	s.do("GET", "/v2/demo/app/blobs/"+string(digest.FromBytes(b)), nil).fails(404, "BLOB_UNKNOWN")
@@ -100,7 +100,7 @@ func TestAClientThatStopsSending(t *testing.T) {
 func TestAClientThatGoesAway(t *testing.T) {
 	s := serve(t, nil)
 	for i, have := range []int{1, 70_000, 9 << 20} {
-		b := random(10<<20, uint64(50+i))
+		b := noise(10<<20, uint64(50+i))
 		for _, how := range []string{"cut", "half-closed"} {
 			loc := s.upload("demo/app")
 			id := how + strconv.Itoa(i)
@@ -125,7 +125,7 @@ func TestAClientThatGoesAway(t *testing.T) {
 // A slow client is served as long as it goes on.
 func TestAClientThatIsSlow(t *testing.T) {
 	s := serve(t, nil, impatient)
-	b := random(50_000, 60)
+	b := noise(50_000, 60)
 	loc := s.upload("demo/app")
 	r, w := io.Pipe()
 	go func() {
@@ -145,7 +145,7 @@ func TestAClientThatIsSlow(t *testing.T) {
 
 func TestAClientThatTakesNothing(t *testing.T) {
 	s := serve(t, nil, impatient)
-	b := random(40<<20, 61) // more than all buffers on the way
+	b := noise(40<<20, 61) // more than all buffers on the way
 	d := s.push("demo/app", b)
 	conn := s.dial("GET", "/v2/demo/app/blobs/"+string(d), 0, nil)
 	if err := conn.SetReadBuffer(4 << 10); err != nil {

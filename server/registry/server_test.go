@@ -34,6 +34,7 @@ type server struct {
 	images *images.Images
 	logged *logged
 	client *http.Client
+	close  func() // ends it before the test does, with all that it does in the background
 }
 
 // serve starts a registry over b, or over a new bucket in memory.
@@ -51,7 +52,7 @@ func serve(t *testing.T, b bucket.Bucket, change ...func(*blobstore.Options, *re
 		f(&so, &ro)
 	}
 	store := blobstore.New(b, so)
-	checker := layers.New(store, layers.Options{})
+	checker := layers.New(store, layers.Options{Logger: logger})
 	im := images.New(store, checker, images.Options{Logger: logger})
 	hs := httptest.NewUnstartedServer(nil)
 	hs.Config = registry.NewServer(registry.New(store, im, ro), ro)
@@ -60,7 +61,7 @@ func serve(t *testing.T, b bucket.Bucket, change ...func(*blobstore.Options, *re
 		Transport:     &http.Transport{DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	t.Cleanup(func() {
+	s.close = sync.OnceFunc(func() {
 		s.client.CloseIdleConnections()
 		hs.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -72,8 +73,12 @@ func serve(t *testing.T, b bucket.Bucket, change ...func(*blobstore.Options, *re
 			t.Error(err)
 		}
 	})
+	t.Cleanup(s.close)
 	return s
 }
+
+// ref is a reference to an image on this server.
+func (s *server) ref(image string) string { return strings.TrimPrefix(s.URL, "http://") + "/" + image }
 
 // logged keeps the lines of a log apart.
 type logged struct {
@@ -257,8 +262,8 @@ func manifest(config, more string, layers ...string) []byte {
 		ociManifest, config, strings.Join(layers, ","), more)
 }
 
-// random returns n bytes, the same ones for the same seed.
-func random(n int, seed uint64) []byte {
+// noise returns n bytes, the same ones for the same seed.
+func noise(n int, seed uint64) []byte {
 	b := make([]byte, n)
 	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
 	_, _ = r.Read(b)

@@ -19,7 +19,7 @@ func TestAnUploadInEveryWay(t *testing.T) {
 	s := serve(t, nil)
 	const repo = "demo/app"
 	full := func(seed uint64, size int) ([]byte, digest.Digest) {
-		b := random(size, seed)
+		b := noise(size, seed)
 		return b, digest.FromBytes(b)
 	}
 	n := uint64(10)
@@ -104,7 +104,7 @@ func TestTheStatusOfAnUpload(t *testing.T) {
 func TestAChunkThatDoesNotFollow(t *testing.T) {
 	s := serve(t, nil)
 	loc := s.upload("demo/app")
-	b := random(3000, 6)
+	b := noise(3000, 6)
 	d := digest.FromBytes(b)
 	s.do("PATCH", loc, b[:1000], "Content-Range: 0-999").is(202)
 	for _, r := range [][2]int{{0, 999}, {500, 1499}, {1001, 2000}, {2000, 2999}} {
@@ -124,7 +124,7 @@ func TestAnUploadGoesOnAtAnotherServer(t *testing.T) {
 	b := memory.New(memory.Options{})
 	one, two := serve(t, b), serve(t, b)
 	for i, cut := range []int{1, 40_000, 200_000, 9 << 20} {
-		data := random(cut+11<<20, uint64(20+i))
+		data := noise(cut+11<<20, uint64(20+i))
 		d := digest.FromBytes(data)
 		loc := one.upload("demo/app")
 		one.do("PATCH", loc, data[:cut]).is(202)
