@@ -91,8 +91,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 func (r *contentReader) Close() error { return r.rc.Close() }
 
 func (c *content) damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: %s in %s: %s (get it anew from where it came from)",
-		ErrDamaged, c.desc.Digest, c.src, fmt.Sprintf(format, args...))
+	return at(c.src, fail(ErrDamaged, "%s is damaged: %s (get it anew from where it came from)", c.desc.Digest, fmt.Sprintf(format, args...)))
 }
 
 // Checked is a blob of src, checked while it is read.

@@ -146,7 +146,7 @@ func collect(ctx context.Context, src Source, o Options) (*tree, error) {
 	level := []*manifest{m}
 	for len(level) > 0 {
 		if len(t.levels) == maxDepth {
-			return nil, fmt.Errorf("%w: %s in %s: indexes are nested more than %d deep", ErrUnsupported, root.Digest, src, maxDepth)
+			return nil, at(src, fail(ErrUnsupported, "the indexes of %s are nested more than %d deep", root.Digest, maxDepth))
 		}
 		var below []ocispec.Descriptor
 		for _, m := range level {
@@ -156,7 +156,7 @@ func collect(ctx context.Context, src Source, o Options) (*tree, error) {
 		}
 		t.levels = append(t.levels, level)
 		if len(read)+len(below) > maxManifests {
-			return nil, fmt.Errorf("%w: %s in %s: more than %d manifests", ErrUnsupported, root.Digest, src, maxManifests)
+			return nil, at(src, fail(ErrUnsupported, "%s has more than %d manifests", root.Digest, maxManifests))
 		}
 		if level, err = readLevel(ctx, src, o.Parallel, unique(below), read); err != nil {
 			return nil, err
@@ -180,12 +180,12 @@ func (t *tree) settle(depth map[digest.Digest]int, root digest.Digest, src Sourc
 	}
 	t.blobs = unique(blobs)
 	if len(t.blobs) > maxBlobs {
-		return fmt.Errorf("%w: %s in %s: more than %d blobs", ErrUnsupported, root, src, maxBlobs)
+		return at(src, fail(ErrUnsupported, "%s has more than %d blobs", root, maxBlobs))
 	}
 	sizes := map[digest.Digest]int64{}
 	for _, d := range blobs {
 		if s, ok := sizes[d.Digest]; ok && s != d.Size {
-			return fmt.Errorf("%w: %s in %s: %s is named with %d bytes and with %d", ErrDamaged, root, src, d.Digest, s, d.Size)
+			return at(src, fail(ErrDamaged, "%s names %s once with %d bytes and once with %d", root, d.Digest, s, d.Size))
 		}
 		sizes[d.Digest] = d.Size
 	}
@@ -209,7 +209,7 @@ func readLevel(ctx context.Context, src Source, parallel int, ds []ocispec.Descr
 
 func readManifest(ctx context.Context, src Source, d ocispec.Descriptor) (*manifest, error) {
 	if d.Size > MaxManifest {
-		return nil, fmt.Errorf("%w: manifest %s in %s has %d bytes, allowed are %d", ErrUnsupported, d.Digest, src, d.Size, MaxManifest)
+		return nil, at(src, fail(ErrUnsupported, "manifest %s has %d bytes, allowed are %d", d.Digest, d.Size, MaxManifest))
 	}
 	b, err := src.Manifest(ctx, d)
 	if errors.Is(err, ErrNotFound) && d.Platform != nil {
@@ -219,12 +219,12 @@ func readManifest(ctx context.Context, src Source, d ocispec.Descriptor) (*manif
 		return nil, err
 	}
 	if got := d.Digest.Algorithm().FromBytes(b); got != d.Digest {
-		return nil, fmt.Errorf("%w: manifest %s in %s: its bytes have the digest %s", ErrDamaged, d.Digest, src, got)
+		return nil, at(src, fail(ErrDamaged, "manifest %s is damaged: its bytes have the digest %s (get it anew from where it came from)", d.Digest, got))
 	}
 	d.Size = int64(len(b))
 	m, err := parseManifest(d, b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", src, err)
+		return nil, at(src, err)
 	}
 	return m, nil
 }

@@ -44,12 +44,12 @@ type dockerArchive struct {
 func openDockerArchive(ctx context.Context, l Location, o Options) (*dockerArchive, error) {
 	t, err := openTar(l.Path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
 	a := &dockerArchive{loc: l, tar: t, blobs: map[digest.Digest]*packedLayer{}}
 	if err := a.read(ctx, o); err != nil {
 		a.Close()
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
 	return a, nil
 }
@@ -58,9 +58,9 @@ func (a *dockerArchive) read(ctx context.Context, o Options) error {
 	b, err := readSmall(a.tar, "manifest.json", maxDockerIndex)
 	if notExist(err) {
 		if _, ok := a.tar.entries[ocispec.ImageLayoutFile]; ok {
-			return fmt.Errorf("%w: it has no manifest.json, but is an OCI layout (use oci-archive:%s)", ErrNotFound, a.loc.Path)
+			return fail(ErrNotFound, "it has no manifest.json, but is an OCI layout (use oci-archive:%s)", a.loc.Path)
 		}
-		return fmt.Errorf("%w: it has no manifest.json, so docker save did not write it", ErrNotFound)
+		return fail(ErrNotFound, "it has no manifest.json, so docker save did not write it")
 	}
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (a *dockerArchive) read(ctx context.Context, o Options) error {
 		return fmt.Errorf("config %s: %w", img.Config, err)
 	}
 	if len(diffIDs) != len(img.Layers) {
-		return fmt.Errorf("%w: it has %d layers, and its config names %d", ErrDamaged, len(img.Layers), len(diffIDs))
+		return fail(ErrDamaged, "it has %d layers, and its config names %d", len(img.Layers), len(diffIDs))
 	}
 	layers, err := packLayers(ctx, a.tar, img.Layers, diffIDs, o)
 	if err != nil {
@@ -97,14 +97,14 @@ func (a *dockerArchive) read(ctx context.Context, o Options) error {
 func parseDockerIndex(b []byte) ([]dockerImage, error) {
 	var images []dockerImage
 	if err := json.Unmarshal(b, &images); err != nil {
-		return nil, fmt.Errorf("%w: manifest.json: %v", ErrDamaged, err)
+		return nil, fail(ErrDamaged, "manifest.json: %v", err)
 	}
 	for i, img := range images {
 		if img.Config == "" {
-			return nil, fmt.Errorf("%w: image %d in manifest.json has no config", ErrDamaged, i+1)
+			return nil, fail(ErrDamaged, "image %d in manifest.json has no config", i+1)
 		}
 		if len(img.Layers) > maxDockerLayers {
-			return nil, fmt.Errorf("%w: image %d in manifest.json has %d layers, allowed are %d", ErrUnsupported, i+1, len(img.Layers), maxDockerLayers)
+			return nil, fail(ErrUnsupported, "image %d in manifest.json has %d layers, allowed are %d", i+1, len(img.Layers), maxDockerLayers)
 		}
 	}
 	return images, nil
@@ -114,9 +114,7 @@ func chooseDockerImage(images []dockerImage, l Location) (dockerImage, error) {
 	var names []string
 	var found []dockerImage
 	for _, img := range images {
-		for _, n := range img.RepoTags {
-			names = append(names, n)
-		}
+		names = append(names, img.RepoTags...)
 		if len(img.RepoTags) == 0 {
 			names = append(names, "one without a name")
 		}
@@ -128,11 +126,11 @@ func chooseDockerImage(images []dockerImage, l Location) (dockerImage, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(images) == 0:
-		return dockerImage{}, fmt.Errorf("%w: it has no image", ErrNotFound)
+		return dockerImage{}, fail(ErrNotFound, "it has no image")
 	case len(found) == 0:
-		return dockerImage{}, fmt.Errorf("%w: it has no image %q (it has %s)", ErrNotFound, l.Name, listOf(names))
+		return dockerImage{}, fail(ErrNotFound, "it has no image %q (it has %s)", l.Name, listOf(names))
 	}
-	return dockerImage{}, fmt.Errorf("%w: it has %s (say which, as in %s:%s:NAME)", ErrAmbiguous, listOf(names), l.Kind, l.Path)
+	return dockerImage{}, fail(ErrAmbiguous, "it has %s (say which, as in %s:%s:NAME)", listOf(names), l.Kind, l.Path)
 }
 
 // familiar makes one of the several ways to write a name in Docker's world.
@@ -151,11 +149,11 @@ func configDiffIDs(config []byte) ([]digest.Digest, error) {
 		RootFS ocispec.RootFS `json:"rootfs"`
 	}
 	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrDamaged, err)
+		return nil, fail(ErrDamaged, "%v", err)
 	}
 	for _, d := range c.RootFS.DiffIDs {
 		if err := d.Validate(); err != nil {
-			return nil, fmt.Errorf("%w: diffID %.100q: %v", ErrDamaged, d, err)
+			return nil, fail(ErrDamaged, "diffID %.100q: %v", d, err)
 		}
 	}
 	return c.RootFS.DiffIDs, nil
@@ -210,7 +208,7 @@ func (a *dockerArchive) String() string { return a.loc.String() }
 // inArchive says which file of an archive an error is about.
 func inArchive(name string, err error) error {
 	if notExist(err) {
-		return fmt.Errorf("%w: its manifest.json names %s, which is not in it", ErrDamaged, name)
+		return fail(ErrDamaged, "its manifest.json names %s, which is not in it", name)
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,7 +30,7 @@ type dockerArchiveFile struct {
 func createDockerArchive(l Location, name string) (*dockerArchiveFile, error) {
 	w, err := createTar(l.Path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
 	return &dockerArchiveFile{
 		loc: l, name: name, tar: w,
@@ -59,7 +60,7 @@ func isConfig(mediaType string) bool {
 
 func (a *dockerArchiveFile) putConfig(d ocispec.Descriptor, r io.Reader) error {
 	if d.Size > maxDockerConfig {
-		return fmt.Errorf("%w: %s: the config has %d bytes, allowed are %d", ErrUnsupported, a.loc, d.Size, maxDockerConfig)
+		return at(a.loc, fail(ErrUnsupported, "the config has %d bytes, allowed are %d", d.Size, maxDockerConfig))
 	}
 	b, err := io.ReadAll(r)
 	if err != nil {
@@ -80,7 +81,7 @@ func (a *dockerArchiveFile) putLayer(ctx context.Context, d ocispec.Descriptor, 
 	}
 	z, err := decompress(in, sniffBytes(head))
 	if err != nil {
-		return fmt.Errorf("layer %s: %w: %v", d.Digest, ErrDamaged, err)
+		return at(a.loc, fail(ErrDamaged, "layer %s cannot be unpacked: %v", d.Digest, err))
 	}
 	defer z.Close()
 	tmp, err := tempFile()
@@ -91,7 +92,7 @@ func (a *dockerArchiveFile) putLayer(ctx context.Context, d ocispec.Descriptor, 
 	plain := digest.SHA256.Digester()
 	n, err := io.CopyBuffer(io.MultiWriter(tmp, plain.Hash()), z, make([]byte, 256<<10))
 	if err != nil {
-		return fmt.Errorf("unpack layer %s: %w", d.Digest, err)
+		return at(a.loc, unpackError(d.Digest, err))
 	}
 	// To the end of the blob, so that all of it is checked.
 	if _, err := io.Copy(io.Discard, in); err != nil {
@@ -120,10 +121,18 @@ func (a *dockerArchiveFile) store(blob, diffID digest.Digest, tmp *os.File, n in
 	return err
 }
 
+// unpackError leaves an error of the source as it is.
+func unpackError(d digest.Digest, err error) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	return fmt.Errorf("unpack layer %s: %w", d, err)
+}
+
 func layerName(diffID digest.Digest) string { return diffID.Encoded() + ".tar" }
 
 func (a *dockerArchiveFile) PutManifest(_ context.Context, d ocispec.Descriptor, _ []byte) error {
-	return fmt.Errorf("%w: %s cannot hold an index (choose one image of it with --platform)", ErrUnsupported, a.loc)
+	return at(a.loc, fail(ErrUnsupported, "such an archive cannot hold an index (choose one image of it with --platform)"))
 }
 
 func (a *dockerArchiveFile) Finish(ctx context.Context, root ocispec.Descriptor, b []byte) error {
@@ -135,20 +144,20 @@ func (a *dockerArchiveFile) Finish(ctx context.Context, root ocispec.Descriptor,
 		return a.PutManifest(ctx, root, b)
 	}
 	if a.config == nil || len(m.blobs()) != len(m.layers)+1 {
-		return fmt.Errorf("%w: %s cannot hold what is no image of files: %s (use oci: or oci-archive:)", ErrUnsupported, a.loc, root.Digest)
+		return at(a.loc, fail(ErrUnsupported, "such an archive cannot hold what is no image of files: %s (use oci: or oci-archive:)", root.Digest))
 	}
 	diffIDs, err := configDiffIDs(a.config)
 	if err != nil {
 		return fmt.Errorf("config of %s: %w", root.Digest, err)
 	}
 	if len(diffIDs) != len(m.layers) {
-		return fmt.Errorf("%w: %s has %d layers, and its config names %d", ErrDamaged, root.Digest, len(m.layers), len(diffIDs))
+		return fail(ErrDamaged, "%s has %d layers, and its config names %d", root.Digest, len(m.layers), len(diffIDs))
 	}
 	img := dockerImage{Config: m.config.Digest.Encoded() + ".json", Layers: []string{}}
 	for i, l := range m.layers {
 		got := a.layers[l.Digest]
 		if got != diffIDs[i] {
-			return fmt.Errorf("%w: layer %s has the diffID %s, and the config of %s says %s", ErrDamaged, l.Digest, got, root.Digest, diffIDs[i])
+			return fail(ErrDamaged, "layer %s has the diffID %s, and the config of %s says %s", l.Digest, got, root.Digest, diffIDs[i])
 		}
 		img.Layers = append(img.Layers, layerName(got))
 	}
@@ -166,7 +175,7 @@ func (a *dockerArchiveFile) Finish(ctx context.Context, root ocispec.Descriptor,
 		err = a.tar.finish()
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", a.loc, err)
+		return at(a.loc, err)
 	}
 	return nil
 }

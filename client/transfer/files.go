@@ -32,7 +32,7 @@ func (f folder) open(name string) (file, error) {
 	}
 	fi, err := h.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", h.Name())
+		err = fail(ErrDamaged, "%s is no regular file", name)
 	}
 	if err != nil {
 		h.Close()
@@ -58,7 +58,7 @@ func readSmall(fsys files, name string, limit int64) ([]byte, error) {
 	}
 	defer f.Close()
 	if f.Size() > limit {
-		return nil, fmt.Errorf("%w: %s has %d bytes, allowed are %d", ErrDamaged, name, f.Size(), limit)
+		return nil, fail(ErrDamaged, "%s has %d bytes, allowed are %d", name, f.Size(), limit)
 	}
 	b := make([]byte, f.Size())
 	if _, err := io.ReadFull(f, b); err != nil {

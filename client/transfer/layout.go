@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -31,14 +30,14 @@ type layout struct {
 func openLayout(l Location, f files) (*layout, error) {
 	s := &layout{loc: l, files: f}
 	if err := checkLayoutFile(f); err != nil {
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
 	entries, err := readIndex(f)
 	if err == nil {
 		s.root, err = chooseEntry(entries, l)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
 	return s, nil
 }
@@ -46,17 +45,17 @@ func openLayout(l Location, f files) (*layout, error) {
 func checkLayoutFile(f files) error {
 	b, err := readSmall(f, ocispec.ImageLayoutFile, 4096)
 	if notExist(err) {
-		return fmt.Errorf("%w: it is no OCI layout: it has no file %s", ErrNotFound, ocispec.ImageLayoutFile)
+		return fail(ErrNotFound, "it is no OCI layout: it has no file %s", ocispec.ImageLayoutFile)
 	}
 	if err != nil {
 		return err
 	}
 	var v ocispec.ImageLayout
 	if err := json.Unmarshal(b, &v); err != nil {
-		return fmt.Errorf("%w: %s is no JSON: %v", ErrDamaged, ocispec.ImageLayoutFile, err)
+		return fail(ErrDamaged, "%s is no JSON: %v", ocispec.ImageLayoutFile, err)
 	}
 	if v.Version != ocispec.ImageLayoutVersion {
-		return fmt.Errorf("%w: it is an OCI layout of version %.20q, known is %s", ErrUnsupported, v.Version, ocispec.ImageLayoutVersion)
+		return fail(ErrUnsupported, "it is an OCI layout of version %.20q, known is %s", v.Version, ocispec.ImageLayoutVersion)
 	}
 	return nil
 }
@@ -65,7 +64,7 @@ func checkLayoutFile(f files) error {
 func readIndex(f files) ([]ocispec.Descriptor, error) {
 	b, err := readSmall(f, ocispec.ImageIndexFile, maxIndex)
 	if notExist(err) {
-		return nil, fmt.Errorf("%w: it has no file %s: nothing was written to it, or not to the end", ErrNotFound, ocispec.ImageIndexFile)
+		return nil, fail(ErrNotFound, "it has no file %s: nothing was written to it, or not to the end", ocispec.ImageIndexFile)
 	}
 	if err != nil {
 		return nil, err
@@ -74,11 +73,11 @@ func readIndex(f files) ([]ocispec.Descriptor, error) {
 		Manifests []ocispec.Descriptor `json:"manifests"`
 	}
 	if err := json.Unmarshal(b, &index); err != nil {
-		return nil, fmt.Errorf("%w: %s is no JSON: %v", ErrDamaged, ocispec.ImageIndexFile, err)
+		return nil, fail(ErrDamaged, "%s is no JSON: %v", ocispec.ImageIndexFile, err)
 	}
 	for _, d := range index.Manifests {
 		if _, err := reference.ParseDigest(string(d.Digest)); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrDamaged, ocispec.ImageIndexFile, err)
+			return nil, fail(ErrDamaged, "%s: %w", ocispec.ImageIndexFile, err)
 		}
 	}
 	return index.Manifests, nil
@@ -97,15 +96,15 @@ func chooseEntry(entries []ocispec.Descriptor, l Location) (ocispec.Descriptor, 
 	case len(found) == 1:
 		return found[0], nil
 	case len(entries) == 0:
-		return ocispec.Descriptor{}, fmt.Errorf("%w: it has no image", ErrNotFound)
+		return ocispec.Descriptor{}, fail(ErrNotFound, "it has no image")
 	case len(found) == 0:
-		return ocispec.Descriptor{}, fmt.Errorf("%w: it has no image %q (it has %s)", ErrNotFound, l.Name, listEntries(entries))
+		return ocispec.Descriptor{}, fail(ErrNotFound, "it has no image %q (it has %s)", l.Name, listEntries(entries))
 	}
 	example := Location{Kind: l.Kind, Path: l.Path, Name: string(found[0].Digest)}
 	if names := entryNames(found[0]); l.Name == "" && len(names) > 0 {
 		example.Name = names[0]
 	}
-	return ocispec.Descriptor{}, fmt.Errorf("%w: it has %s (say which, as in %s)", ErrAmbiguous, listEntries(found), example)
+	return ocispec.Descriptor{}, fail(ErrAmbiguous, "it has %s (say which, as in %s)", listEntries(found), example)
 }
 
 func entryNames(d ocispec.Descriptor) []string {
@@ -168,12 +167,9 @@ func (s *layout) Open(_ context.Context, d ocispec.Descriptor, offset int64) (io
 
 func (s *layout) blobError(d ocispec.Descriptor, err error) error {
 	if notExist(err) {
-		return fmt.Errorf("%w: %s: it names %s and does not have it", ErrNotFound, s.loc, d.Digest)
+		return at(s.loc, fail(ErrNotFound, "it names %s and does not have it", d.Digest))
 	}
-	if errors.Is(err, ErrDamaged) {
-		return fmt.Errorf("%s: %w", s.loc, err)
-	}
-	return fmt.Errorf("%s: read %s: %w", s.loc, d.Digest, err)
+	return at(s.loc, err)
 }
 
 func (s *layout) Close() error   { return s.files.Close() }

@@ -25,22 +25,27 @@ type layoutDir struct {
 // a folder that holds something else.
 func createLayoutDir(l Location, name string) (*layoutDir, error) {
 	if err := os.MkdirAll(l.Path, 0o755); err != nil {
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
-	err := checkLayoutFile(folder(l.Path))
+	unlock, err := lockDir(l.Path)
+	if err != nil {
+		return nil, at(l, err)
+	}
+	defer unlock()
+	err = checkLayoutFile(folder(l.Path))
 	if err != nil && exists(filepath.Join(l.Path, ocispec.ImageLayoutFile)) {
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
 	if err != nil {
 		there, err := os.ReadDir(l.Path)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", l, err)
+			return nil, at(l, err)
 		}
 		if len(there) > 0 {
-			return nil, fmt.Errorf("%w: %s: the folder is no OCI layout and not empty (choose another)", ErrUnsupported, l)
+			return nil, at(l, fail(ErrUnsupported, "the folder is no OCI layout and not empty (choose another)"))
 		}
 		if err := writeFile(filepath.Join(l.Path, ocispec.ImageLayoutFile), []byte(layoutFileBytes)); err != nil {
-			return nil, fmt.Errorf("%s: %w", l, err)
+			return nil, at(l, err)
 		}
 	}
 	return &layoutDir{loc: l, name: name}, nil
@@ -86,16 +91,16 @@ func (s *layoutDir) Finish(ctx context.Context, root ocispec.Descriptor, b []byt
 	}
 	unlock, err := lockDir(s.loc.Path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.loc, err)
+		return at(s.loc, err)
 	}
 	defer unlock()
 	old, err := readSmall(folder(s.loc.Path), ocispec.ImageIndexFile, maxIndex)
 	if err != nil && !notExist(err) {
-		return fmt.Errorf("%s: %w", s.loc, err)
+		return at(s.loc, err)
 	}
 	index, err := addEntry(old, root, s.name)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.loc, err)
+		return at(s.loc, err)
 	}
 	return s.write(ocispec.ImageIndexFile, func(f *os.File) error {
 		_, err := f.Write(index)
@@ -106,7 +111,7 @@ func (s *layoutDir) Finish(ctx context.Context, root ocispec.Descriptor, b []byt
 func (s *layoutDir) write(name string, fill func(*os.File) error) error {
 	p := s.path(name)
 	if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-		return fmt.Errorf("%s: %w", s.loc, err)
+		return at(s.loc, err)
 	}
 	return replaceFile(p, fill)
 }
@@ -121,11 +126,11 @@ func addEntry(old []byte, root ocispec.Descriptor, name string) ([]byte, error) 
 	var entries, kept []json.RawMessage
 	if old != nil {
 		if err := json.Unmarshal(old, &index); err != nil {
-			return nil, fmt.Errorf("%w: %s is no JSON: %v", ErrDamaged, ocispec.ImageIndexFile, err)
+			return nil, fail(ErrDamaged, "%s is no JSON: %v", ocispec.ImageIndexFile, err)
 		}
 		if m, ok := index["manifests"]; ok {
 			if err := json.Unmarshal(m, &entries); err != nil {
-				return nil, fmt.Errorf("%w: manifests in %s: %v", ErrDamaged, ocispec.ImageIndexFile, err)
+				return nil, fail(ErrDamaged, "manifests in %s: %v", ocispec.ImageIndexFile, err)
 			}
 		}
 	} else {
@@ -135,7 +140,7 @@ func addEntry(old []byte, root ocispec.Descriptor, name string) ([]byte, error) 
 	for _, e := range entries {
 		var d ocispec.Descriptor
 		if err := json.Unmarshal(e, &d); err != nil {
-			return nil, fmt.Errorf("%w: an entry in %s: %v", ErrDamaged, ocispec.ImageIndexFile, err)
+			return nil, fail(ErrDamaged, "an entry in %s: %v", ocispec.ImageIndexFile, err)
 		}
 		has := d.Annotations[ocispec.AnnotationRefName]
 		if has == name && (name != "" || d.Digest == root.Digest) {

@@ -39,7 +39,7 @@ type Location struct {
 // the path, so a path cannot have one. Errors: ErrLocation.
 func ParseLocation(s string) (Location, error) {
 	if len(s) > maxLocation {
-		return Location{}, fmt.Errorf("%w: %.40q… is %d characters long", ErrLocation, s, len(s))
+		return Location{}, fmt.Errorf("%w %.40q…: it is %d characters long", ErrLocation, s, len(s))
 	}
 	kind, rest, ok := strings.Cut(s, ":")
 	if !ok {

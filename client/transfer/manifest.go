@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -72,10 +71,10 @@ func parseManifest(d ocispec.Descriptor, b []byte) (*manifest, error) {
 		Manifests     []ocispec.Descriptor `json:"manifests"`
 	}
 	if err := json.Unmarshal(b, &raw); err != nil {
-		return nil, fmt.Errorf("%w: manifest %s is no JSON: %v", ErrDamaged, d.Digest, err)
+		return nil, fail(ErrDamaged, "manifest %s is no JSON: %v", d.Digest, err)
 	}
 	if raw.SchemaVersion == 1 {
-		return nil, fmt.Errorf("%w: manifest %s is of Docker's schema 1 (push the image again with a client of this decade)", ErrUnsupported, d.Digest)
+		return nil, fail(ErrUnsupported, "manifest %s is of Docker's schema 1 (push the image again with a client of this decade)", d.Digest)
 	}
 	if d.MediaType == "" {
 		d.MediaType = raw.MediaType
@@ -100,10 +99,10 @@ func parseManifest(d ocispec.Descriptor, b []byte) (*manifest, error) {
 	}
 	for _, r := range append(m.blobs(), m.manifests...) {
 		if _, err := reference.ParseDigest(string(r.Digest)); err != nil {
-			return nil, fmt.Errorf("%w: manifest %s: %w", ErrDamaged, d.Digest, err)
+			return nil, fail(ErrDamaged, "manifest %s: %w", d.Digest, err)
 		}
 		if r.Size < 0 {
-			return nil, fmt.Errorf("%w: manifest %s: %s has the size %d", ErrDamaged, d.Digest, r.Digest, r.Size)
+			return nil, fail(ErrDamaged, "manifest %s: %s has the size %d", d.Digest, r.Digest, r.Size)
 		}
 	}
 	return m, nil

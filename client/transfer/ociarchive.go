@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -27,7 +26,7 @@ type ociArchive struct {
 func createOCIArchive(l Location, name string) (*ociArchive, error) {
 	w, err := createTar(l.Path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
 	a := &ociArchive{
 		loc: l, name: name, tar: w,
@@ -35,7 +34,7 @@ func createOCIArchive(l Location, name string) (*ociArchive, error) {
 	}
 	if err := w.addBytes(ocispec.ImageLayoutFile, []byte(layoutFileBytes)); err != nil {
 		w.close()
-		return nil, fmt.Errorf("%s: %w", l, err)
+		return nil, at(l, err)
 	}
 	return a, nil
 }
@@ -46,7 +45,7 @@ func (a *ociArchive) Missing(_ context.Context, blobs []ocispec.Descriptor) ([]o
 	for _, d := range blobs {
 		w, err := a.tar.add(blobName(d.Digest), d.Size)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", a.loc, err)
+			return nil, at(a.loc, err)
 		}
 		a.room[d.Digest] = w
 	}
@@ -74,7 +73,7 @@ func (a *ociArchive) Finish(_ context.Context, root ocispec.Descriptor, b []byte
 	a.manifests[root.Digest] = b
 	err := a.finish(root)
 	if err != nil {
-		return fmt.Errorf("%s: %w", a.loc, err)
+		return at(a.loc, err)
 	}
 	return nil
 }

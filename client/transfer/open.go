@@ -28,16 +28,16 @@ func Open(ctx context.Context, l Location, o OpenOptions) (Source, error) {
 	switch l.Kind {
 	case OCI:
 		if fi, err := os.Stat(l.Path); notExist(err) {
-			return nil, fmt.Errorf("%w: %s: there is no folder %s", ErrNotFound, l, l.Path)
+			return nil, at(l, fail(ErrNotFound, "there is no folder %s", l.Path))
 		} else if err == nil && !fi.IsDir() {
-			return nil, fmt.Errorf("%w: %s: it is a file (did you mean oci-archive:%s or docker-archive:%s?)", ErrNotFound, l, l.Path, l.Path)
+			return nil, at(l, fail(ErrNotFound, "it is a file (did you mean oci-archive:%s or docker-archive:%s?)", l.Path, l.Path))
 		}
 		s, err := openLayout(l, folder(l.Path))
 		return asSource(s, err)
 	case OCIArchive:
 		t, err := openTar(l.Path)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", l, err)
+			return nil, at(l, err)
 		}
 		s, err := openLayout(l, t)
 		if err != nil {
@@ -56,7 +56,7 @@ func Open(ctx context.Context, l Location, o OpenOptions) (Source, error) {
 		s, err := openRegistry(ctx, l, o.PlainHTTP, transport.PullScope)
 		return asSource(s, err)
 	}
-	return nil, fmt.Errorf("%w: kind %q", ErrLocation, l.Kind)
+	return nil, fail(ErrLocation, "kind %q", l.Kind)
 }
 
 // asSource keeps a nil pointer from becoming an interface that is not nil.
@@ -88,7 +88,7 @@ func Create(ctx context.Context, l Location, o OpenOptions) (Destination, error)
 		d, err := createRegistry(ctx, l, o.PlainHTTP)
 		return asDestination(d, err)
 	}
-	return nil, fmt.Errorf("%w: kind %q", ErrLocation, l.Kind)
+	return nil, fail(ErrLocation, "kind %q", l.Kind)
 }
 
 func asDestination[D Destination](d D, err error) (Destination, error) {

@@ -80,7 +80,7 @@ func packLayer(ctx context.Context, t *tarFiles, name string, diffID digest.Dige
 		return nil, inArchive(name, err)
 	}
 	if format == "zstd" {
-		return nil, fmt.Errorf("%w: %s is compressed by zstd, for which Docker's manifests have no name (such archives are OCI layouts as well: use oci-archive:FILE)", ErrUnsupported, name)
+		return nil, fail(ErrUnsupported, "%s is compressed by zstd, for which Docker's manifests have no name (such archives are OCI layouts as well: use oci-archive:FILE)", name)
 	}
 	meter := p.Begin(Compress, ocispec.Descriptor{MediaType: dockerLayer, Size: f.Size()})
 	defer func() { meter.End(err) }()
@@ -93,7 +93,7 @@ func packLayer(ctx context.Context, t *tarFiles, name string, diffID digest.Dige
 		got, err = l.compress(in)
 	}
 	if err == nil && got != diffID {
-		err = fmt.Errorf("%w: %s has the diffID %s, and the config says %s (write the archive again)", ErrDamaged, name, got, diffID)
+		err = fail(ErrDamaged, "%s has the diffID %s, and the config says %s (write the archive again)", name, got, diffID)
 	}
 	if err != nil {
 		l.close()
@@ -133,16 +133,16 @@ func (l *packedLayer) compress(tar io.Reader) (digest.Digest, error) {
 func (l *packedLayer) keep(f file, in io.Reader) (digest.Digest, error) {
 	at, ok := f.(io.ReaderAt)
 	if !ok {
-		return "", fmt.Errorf("%w: cannot read at any place", ErrUnsupported)
+		return "", fail(ErrUnsupported, "cannot read at any place")
 	}
 	plain, packed := digest.SHA256.Digester(), digest.SHA256.Digester()
 	raw := io.TeeReader(in, packed.Hash())
 	z, err := gzip.NewReader(raw)
 	if err != nil {
-		return "", fmt.Errorf("%w: %v", ErrDamaged, err)
+		return "", fail(ErrDamaged, "%v", err)
 	}
 	if _, err := io.Copy(plain.Hash(), z); err != nil {
-		return "", fmt.Errorf("%w: %v", ErrDamaged, err)
+		return "", fail(ErrDamaged, "%v", err)
 	}
 	// What follows the gzip stream belongs to the blob too.
 	if _, err := io.Copy(io.Discard, raw); err != nil {

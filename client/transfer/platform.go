@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/containerd/platforms"
@@ -13,7 +12,7 @@ import (
 func choosePlatform(index *manifest, platform string, src Source) (ocispec.Descriptor, error) {
 	want, err := platforms.Parse(platform)
 	if err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("%w: %q is no platform (write it as linux/amd64)", ErrLocation, platform)
+		return ocispec.Descriptor{}, fail(ErrLocation, "%q is no platform (write it as linux/amd64)", platform)
 	}
 	match := platforms.Only(want)
 	var best *ocispec.Descriptor
@@ -29,7 +28,7 @@ func choosePlatform(index *manifest, platform string, src Source) (ocispec.Descr
 		}
 	}
 	if best == nil {
-		return ocispec.Descriptor{}, fmt.Errorf("%w: %s has nothing for %s (it has %s)", ErrNotFound, src, platform, strings.Join(have, ", "))
+		return ocispec.Descriptor{}, at(src, fail(ErrNotFound, "it has nothing for %s (it has %s)", platform, strings.Join(have, ", ")))
 	}
 	return *best, nil
 }

@@ -90,7 +90,7 @@ func (r *registry) Open(ctx context.Context, d ocispec.Descriptor, offset int64)
 // get asks for a blob from offset, and skips what a registry sends that does not
 // know ranges.
 func (r *registry) get(ctx context.Context, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
-	resp, err := r.blob(ctx, http.MethodGet, d.Digest, offset)
+	resp, err := r.blob(ctx, http.MethodGet, d, offset)
 	if err != nil {
 		return nil, err
 	}
@@ -107,15 +107,15 @@ func (r *registry) get(ctx context.Context, d ocispec.Descriptor, offset int64) 
 	return resp.Body, nil
 }
 
-func (r *registry) blob(ctx context.Context, method string, d digest.Digest, offset int64) (*http.Response, error) {
+func (r *registry) blob(ctx context.Context, method string, d ocispec.Descriptor, offset int64) (*http.Response, error) {
 	repo := r.ref.Context()
-	u := url.URL{Scheme: repo.Scheme(), Host: repo.RegistryStr(), Path: "/v2/" + repo.RepositoryStr() + "/blobs/" + string(d)}
+	u := url.URL{Scheme: repo.Scheme(), Host: repo.RegistryStr(), Path: "/v2/" + repo.RepositoryStr() + "/blobs/" + string(d.Digest)}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
 	if offset > 0 {
-		req.Header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", offset, d.Size-1)) // some do not know "N-"
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
@@ -140,17 +140,19 @@ func (r *registry) error(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &e) && e.StatusCode == http.StatusNotFound:
-		return fmt.Errorf("%w: %s", ErrNotFound, r.loc)
+		return at(r.loc, &Error{Class: ErrNotFound, Err: e, Detail: "the registry does not have it"})
 	case errors.As(err, &e) && (e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden):
-		return fmt.Errorf("%s: the registry refuses it: %s (log in with a client that writes Docker's config.json, as in: docker login %s)", r.loc, diagnosis(e), host)
+		return at(r.loc, &Error{Err: e, Detail: fmt.Sprintf("the registry refuses it: %s (log in with a client that writes Docker's config.json, as in: docker login %s)", diagnosis(e), host)})
 	case errors.As(err, &e):
-		return fmt.Errorf("%s: the registry answers: %s", r.loc, diagnosis(e))
+		return at(r.loc, &Error{Err: e, Detail: "the registry answers: " + diagnosis(e)})
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return at(r.loc, errPlainHTTP(host))
 	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return fmt.Errorf("%s: %w", r.loc, err)
+	return at(r.loc, err)
 }
 
 func diagnosis(e *transport.Error) string {
@@ -169,9 +171,13 @@ type onlyTLS struct {
 
 func (t *onlyTLS) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme == "http" && req.URL.Host == t.host && !t.allowed {
-		return nil, fmt.Errorf("%s does not answer with TLS (if it should not, say --plain-http %s)", t.host, t.host)
+		return nil, errPlainHTTP(t.host)
 	}
 	return remote.DefaultTransport.RoundTrip(req)
+}
+
+func errPlainHTTP(host string) error {
+	return fmt.Errorf("%s does not answer with TLS (if it should not, say --plain-http %s)", host, host)
 }
 
 // IsLoopback says whether host, with or without a port, is this machine, where

@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -44,7 +43,7 @@ func (r *registryPush) Missing(ctx context.Context, blobs []ocispec.Descriptor) 
 		index[i] = i
 	}
 	err := each(ctx, headsAtOnce, index, func(ctx context.Context, i int) error {
-		resp, err := r.blob(ctx, http.MethodHead, blobs[i].Digest, 0)
+		resp, err := r.blob(ctx, http.MethodHead, blobs[i], 0)
 		if err != nil {
 			return err
 		}
@@ -70,7 +69,7 @@ func (r *registryPush) Missing(ctx context.Context, blobs []ocispec.Descriptor) 
 func (r *registryPush) PutBlob(ctx context.Context, d ocispec.Descriptor, c Content) error {
 	h, err := v1.NewHash(string(d.Digest))
 	if err != nil {
-		return fmt.Errorf("%w: %s: %v", ErrUnsupported, r.loc, err)
+		return at(r.loc, fail(ErrUnsupported, "%v", err))
 	}
 	err = r.pusher.Upload(ctx, r.ref.Context(), &registryBlob{ctx: ctx, hash: h, desc: d, content: c})
 	switch e, ok := errors.AsType[*url.Error](err); {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // resumeTries is how often in a row reading goes on where a connection broke,
@@ -69,8 +71,8 @@ func (r *resuming) reopen(cause error) error {
 			r.rc = rc
 			return nil
 		}
-		if errors.Is(err, ErrNotFound) {
-			return err
+		if e, ok := errors.AsType[*transport.Error](err); ok && e.StatusCode < 500 && e.StatusCode != http.StatusTooManyRequests {
+			return err // the registry means it
 		}
 		cause = err
 	}

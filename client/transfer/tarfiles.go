@@ -41,18 +41,18 @@ type tarEntry struct {
 func openTar(name string) (*tarFiles, error) {
 	f, err := os.Open(name)
 	if notExist(err) {
-		return nil, fmt.Errorf("%w: there is no file %s", ErrNotFound, name)
+		return nil, fail(ErrNotFound, "there is no file %s", name)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if f, err = uncompressed(f); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	entries, err := indexTar(f)
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	return &tarFiles{f: f, entries: entries}, nil
 }
@@ -62,7 +62,7 @@ func openTar(name string) (*tarFiles, error) {
 func uncompressed(f *os.File) (*os.File, error) {
 	fi, err := f.Stat()
 	if err == nil && fi.IsDir() {
-		err = fmt.Errorf("%w: it is a folder (a layout in a folder is oci:%s)", ErrNotFound, f.Name())
+		err = fail(ErrNotFound, "it is a folder (a layout in a folder is oci:%s)", f.Name())
 	}
 	var format string
 	if err == nil {
@@ -77,7 +77,7 @@ func uncompressed(f *os.File) (*os.File, error) {
 	}
 	r, err := decompress(bufio.NewReaderSize(f, 1<<20), format)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, fail(ErrDamaged, "it cannot be unpacked: %w", err)
 	}
 	defer r.Close()
 	tmp, err := tempFile()
@@ -86,7 +86,7 @@ func uncompressed(f *os.File) (*os.File, error) {
 	}
 	if _, err := io.Copy(tmp, r); err != nil {
 		tmp.Close()
-		return nil, fmt.Errorf("unpack: %w", err)
+		return nil, fail(ErrDamaged, "it cannot be unpacked: %w (write or copy it again)", err)
 	}
 	return tmp, nil
 }
@@ -102,18 +102,18 @@ func indexTar(f io.ReadSeeker) (map[string]tarEntry, error) {
 		h, err := tr.Next()
 		if err == io.EOF {
 			if n == 0 {
-				return nil, fmt.Errorf("%w: no tar, or an empty one", ErrDamaged)
+				return nil, fail(ErrDamaged, "it is no tar, or an empty one")
 			}
 			return entries, nil
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, fmt.Errorf("%w: the tar is cut off after %d files (write or copy it again)", ErrDamaged, n)
+			return nil, fail(ErrDamaged, "the tar is cut off after %d files (write or copy it again)", n)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: no tar: %v", ErrDamaged, err)
+			return nil, fail(ErrDamaged, "it is no tar: %v", err)
 		}
 		if n == maxEntries {
-			return nil, fmt.Errorf("%w: more than %d files in the tar", ErrUnsupported, maxEntries)
+			return nil, fail(ErrUnsupported, "more than %d files in the tar", maxEntries)
 		}
 		name := path.Clean("/" + h.Name)[1:]
 		switch h.Typeflag {
@@ -124,12 +124,12 @@ func indexTar(f io.ReadSeeker) (map[string]tarEntry, error) {
 			}
 			for key := range h.PAXRecords {
 				if strings.HasPrefix(key, "GNU.sparse.") {
-					return nil, fmt.Errorf("%w: %s is stored with holes (write the tar without --sparse)", ErrUnsupported, name)
+					return nil, fail(ErrUnsupported, "%s is stored with holes (write the tar without --sparse)", name)
 				}
 			}
 			entries[name] = tarEntry{offset: offset, size: h.Size}
 		case tar.TypeGNUSparse:
-			return nil, fmt.Errorf("%w: %s is stored with holes (write the tar without --sparse)", ErrUnsupported, name)
+			return nil, fail(ErrUnsupported, "%s is stored with holes (write the tar without --sparse)", name)
 		case tar.TypeLink:
 			entries[name] = tarEntry{link: path.Clean("/" + h.Linkname)[1:]}
 		case tar.TypeSymlink: // old versions of docker save write them

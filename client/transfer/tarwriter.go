@@ -31,7 +31,7 @@ func createTar(name string) (*tarWriter, error) {
 	}
 	f, err := os.OpenFile(filepath.Join(dir, tempPrefix+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if notExist(err) {
-		return nil, fmt.Errorf("%w: there is no folder %s (make it first)", ErrNotFound, dir)
+		return nil, fail(ErrNotFound, "there is no folder %s (make it first)", dir)
 	}
 	if err != nil {
 		return nil, err
