@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/core/snapshots/proxy"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/laminastore/lamina/snapshotter"
@@ -51,7 +52,10 @@ func dial(t testing.TB, socket string) *grpc.ClientConn {
 	conn, err := grpc.NewClient("unix://"+socket,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true), grpc.MaxCallRecvMsgSize(16<<20)),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second}))
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1.5, MaxDelay: 100 * time.Millisecond},
+			MinConnectTimeout: time.Second,
+		}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,14 +63,20 @@ func dial(t testing.TB, socket string) *grpc.ClientConn {
 	return conn
 }
 
+// api is all that a client can call.
+type api interface {
+	snapshots.Snapshotter
+	snapshots.Cleaner
+}
+
 // client is what containerd uses to talk to a proxy plugin.
-func client(t testing.TB, socket string) snapshots.Snapshotter {
+func client(t testing.TB, socket string) api {
 	t.Helper()
-	return proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(dial(t, socket)), "lamina")
+	return proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(dial(t, socket)), "lamina").(api)
 }
 
 // startOverlay serves a new overlay snapshotter, until the test ends.
-func startOverlay(t testing.TB, root, socket string) snapshots.Snapshotter {
+func startOverlay(t testing.TB, root, socket string) api {
 	t.Helper()
 	_, stop, err := openAndServe(root, socket)
 	if err != nil {
