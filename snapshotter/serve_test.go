@@ -91,11 +91,15 @@ func startOverlay(t testing.TB, root, socket string) api {
 }
 
 func openAndServe(root, socket string) (_ *overlay.Snapshotter, stop func() error, err error) {
-	sn, err := overlay.Open(overlay.Config{Root: root, Log: quiet})
+	return openAndServeWith(root, socket, quiet)
+}
+
+func openAndServeWith(root, socket string, log *slog.Logger) (_ *overlay.Snapshotter, stop func() error, err error) {
+	sn, err := overlay.Open(overlay.Config{Root: root, Log: log})
 	if err != nil {
 		return nil, nil, err
 	}
-	end := serve(snapshotter.Config{Snapshots: sn, Socket: socket, Log: quiet})
+	end := serve(snapshotter.Config{Snapshots: sn, Socket: socket, Log: log})
 	return sn, func() error { return errors.Join(end(), sn.Close()) }, nil
 }
 

@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
@@ -71,6 +70,8 @@ func Run(ctx context.Context, cfg Config) error {
 	server := grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxSendMsgSize(maxMessage),
+		// Stopping waits for those who have connected and said nothing.
+		grpc.ConnectionTimeout(graceful),
 		grpc.ChainUnaryInterceptor(logUnary(log), limits.unary),
 		grpc.ChainStreamInterceptor(logStream(log), limits.stream),
 	)
@@ -92,7 +93,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	_ = notify("STOPPING=1")
 	stop(server)
-	if err := <-served; err != nil && !errors.Is(err, net.ErrClosed) {
+	// Stopped is what it says when it was not even serving yet.
+	if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serve %s: %w", cfg.Socket, err)
 	}
 	// A call that ran out of time has been answered, and may still be at work.

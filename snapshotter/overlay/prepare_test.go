@@ -203,7 +203,8 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 		{"prepare of an empty key", none(s.Prepare(ctx, "", "base")), errdefs.IsInvalidArgument},
 		{"prepare of a key too long", none(s.Prepare(ctx, long, "base")), errdefs.IsInvalidArgument},
 		{"commit to a name too long", s.Commit(ctx, long, "active"), errdefs.IsInvalidArgument},
-		{"stat of a key too long", none(s.Stat(ctx, long)), errdefs.IsNotFound},
+		{"stat of a key too long", none(s.Stat(ctx, long)), errdefs.IsInvalidArgument},
+		{"remove of a key too long", s.Remove(ctx, long), errdefs.IsInvalidArgument},
 		{"update of a kind", none(s.Update(ctx, snapshots.Info{Name: "active"}, "kind")), errdefs.IsInvalidArgument},
 		{"a filter that is none", s.Walk(ctx, func(context.Context, snapshots.Info) error { return nil }, "=="), errdefs.IsInvalidArgument},
 	} {

@@ -12,6 +12,9 @@ import (
 
 // Stat tells what is known of a snapshot.
 func (s *Snapshotter) Stat(ctx context.Context, key string) (info snapshots.Info, err error) {
+	if err := validKeys(key); err != nil {
+		return snapshots.Info{}, err
+	}
 	err = s.meta.read(ctx, func(ctx context.Context) error {
 		_, info, _, err = storage.GetInfo(ctx, key)
 		if err != nil {
@@ -25,6 +28,9 @@ func (s *Snapshotter) Stat(ctx context.Context, key string) (info snapshots.Info
 // Update changes labels: those that fieldpaths name ("labels.KEY"), or all of
 // them. Nothing else of a snapshot can change.
 func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpaths ...string) (updated snapshots.Info, err error) {
+	if err := validKeys(info.Name); err != nil {
+		return snapshots.Info{}, err
+	}
 	err = s.meta.write(ctx, func(ctx context.Context) error {
 		updated, err = storage.UpdateInfo(ctx, info, fieldpaths...)
 		if err != nil {
@@ -43,6 +49,9 @@ func (s *Snapshotter) Update(ctx context.Context, info snapshots.Info, fieldpath
 // of a committed one was measured by Commit; that of an active one is measured
 // now. A view takes nothing.
 func (s *Snapshotter) Usage(ctx context.Context, key string) (usage snapshots.Usage, err error) {
+	if err := validKeys(key); err != nil {
+		return snapshots.Usage{}, err
+	}
 	var id string
 	var info snapshots.Info
 	err = s.meta.read(ctx, func(ctx context.Context) error {
@@ -61,6 +70,9 @@ func (s *Snapshotter) Usage(ctx context.Context, key string) (usage snapshots.Us
 // Mounts returns again what Prepare or View returned for this key. A committed
 // snapshot has none: ErrFailedPrecondition.
 func (s *Snapshotter) Mounts(ctx context.Context, key string) ([]mount.Mount, error) {
+	if err := validKeys(key); err != nil {
+		return nil, err
+	}
 	var snap storage.Snapshot
 	err := s.meta.read(ctx, func(ctx context.Context) (err error) {
 		snap, err = storage.GetSnapshot(ctx, key)

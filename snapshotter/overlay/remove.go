@@ -12,6 +12,9 @@ import (
 // are deleted in the background. A snapshot with children, or views on it, is
 // not removed: ErrFailedPrecondition.
 func (s *Snapshotter) Remove(ctx context.Context, key string) error {
+	if err := validKeys(key); err != nil {
+		return err
+	}
 	var id string
 	return s.meta.write(ctx, func(ctx context.Context) (err error) {
 		id, _, err = storage.Remove(ctx, key)
