@@ -8,9 +8,14 @@
 //
 // Keys are slash-separated segments of letters, digits and the characters
 // ". _ - : = + ~"; no segment is empty, begins with a dot or has more than
-// [MaxSegmentLength] bytes, and a key has at most [MaxKeyLength] bytes. One key may be a prefix of another ("a" and "a/b"
-// may both exist). [CheckKey] says what is wrong with a key; every call on an
+// [MaxSegmentLength] bytes, and a key has at most [MaxKeyLength] bytes.
+// [CheckKey] says what is wrong with a key; every call on an
 // invalid key, and a listing of an invalid prefix, fails with ErrKey.
+//
+// No key is a folder of another: callers see to it that where there is an
+// object "a/b" there is never one at "a". Some S3 servers keep folders, and
+// refuse to store one of the two, or store it and do not list it. Package
+// memory refuses it with ErrKey, so that tests find out.
 //
 // When its context ends a call returns soon, with an error that wraps the
 // context's (context.Canceled, context.DeadlineExceeded); a write may or may
@@ -154,9 +159,10 @@ type Features struct {
 
 // A ConditionalDeleter is a Bucket that can delete one version of an object.
 type ConditionalDeleter interface {
-	// DeleteIf removes the object at key if it is at version etag.
-	// Errors: ErrPrecondition when it is at another; ErrNotExist;
-	// ErrUnavailable, after which it may or may not be gone.
+	// DeleteIf removes the object at key if it is at version etag. One that is
+	// not there is no error: an earlier attempt of this call may have done it.
+	// Errors: ErrPrecondition when it is at another version; ErrUnavailable,
+	// after which it may or may not be gone.
 	DeleteIf(ctx context.Context, key string, etag ETag) error
 }
 

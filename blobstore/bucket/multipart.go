@@ -29,7 +29,9 @@ type Multiparter interface {
 
 	// CompleteMultipart joins the parts, given in ascending order, to the
 	// object at key if cond holds. NotAfter is not enforced here: an object
-	// made of parts is data, and data names are never used twice.
+	// made of parts is data, and data names are never used twice. A completed
+	// upload is gone; but some stores (S3) let the same completion succeed
+	// again for a while, which changes nothing.
 	// Errors: ErrNoUpload (it may have been completed by an earlier attempt
 	// whose answer was lost: Stat the key), ErrPrecondition, ErrFull,
 	// ErrUnavailable, ErrPart when a part is missing, is not the one named, or

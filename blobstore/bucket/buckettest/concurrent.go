@@ -96,10 +96,7 @@ var concurrentTests = []test{
 		var g errgroup.Group
 		for i := range 8 {
 			g.Go(func() error {
-				key := fmt.Sprintf("deep/er/%d/x", i%4)
-				if i >= 4 {
-					key += fmt.Sprintf("/%d", i)
-				}
+				key := fmt.Sprintf("deep/er/%d/x/%d", i%4, i)
 				for range 8 {
 					data := content(10, uint64(i))
 					if _, err := b.Put(t.Context(), key, bytes.NewReader(data), 10, bucket.Condition{IfAbsent: true}); err != nil {

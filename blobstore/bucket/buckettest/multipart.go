@@ -120,7 +120,9 @@ var multipartTests = []test{
 			_, err := b.PutPart(t.Context(), up.key, up.id, 2, strings.NewReader("x"), 1)
 			wantError(t, "put part of "+up.key, err, bucket.ErrNoUpload)
 			_, err = b.CompleteMultipart(t.Context(), up.key, up.id, up.parts, bucket.Condition{})
-			wantError(t, "complete "+up.key, err, bucket.ErrNoUpload)
+			if up == aborted || err != nil { // some stores let it succeed again
+				wantError(t, "complete "+up.key, err, bucket.ErrNoUpload)
+			}
 		}
 		wantObject(t, b, "done", content(10, 1))
 		wantAbsent(t, b, "aborted")

@@ -89,7 +89,7 @@ func (b *Bucket) deleteIf(ctx context.Context, key string, etag bucket.ETag) err
 	dir, _ := split(key)
 	folder, err := b.openFolder(dir)
 	if err != nil {
-		return b.missing(err)
+		return ignoreMissing(b.missing(err))
 	}
 	defer folder.Close()
 	stripe := keyStripe(key)
@@ -99,7 +99,7 @@ func (b *Bucket) deleteIf(ctx context.Context, key string, etag bucket.ETag) err
 	defer b.locks.release(stripe)
 	info, err := b.stat(key)
 	if err != nil {
-		return err
+		return ignoreMissing(err)
 	}
 	if info.ETag != etag {
 		return bucket.ErrPrecondition

@@ -5,8 +5,8 @@
 //
 // An object is a plain file that holds exactly its bytes. The segments of its
 // key are folders, the last one is the file, with "@" behind it: the object at
-// "data/01J5" is the file data/01J5@. No key has an "@", so "a" and "a/b" may
-// both exist (a@ and a/b@). Files without it, and links, are not looked at.
+// "data/01J5" is the file data/01J5@. No key has an "@", so a file is never in
+// the way of a folder. Files without it, and links, are not looked at.
 // Folders stay when their last object goes.
 //
 // The folder .lamina belongs to this package: files that are being written

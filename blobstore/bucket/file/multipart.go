@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/bucket/internal/exact"
 )
 
 // abandonedAfter is how long after its last part an upload is taken for one
@@ -157,7 +158,7 @@ func (up *upload) writeToMain(ctx context.Context, s slot, r io.ReadSeeker) erro
 		return up.missing(err)
 	}
 	defer main.Close()
-	err = copyExactly(ctx, io.NewOffsetWriter(main, s.offset), r, s.size)
+	err = exact.Copy(ctx, io.NewOffsetWriter(main, s.offset), r, s.size)
 	if err == nil {
 		err = syncData(main)
 	}
@@ -175,7 +176,7 @@ func (up *upload) writeOwnFile(ctx context.Context, n int, s slot, r io.ReadSeek
 		return up.missing(err)
 	}
 	defer f.Close()
-	err = copyExactly(ctx, f, r, s.size)
+	err = exact.Copy(ctx, f, r, s.size)
 	if err == nil {
 		err = errors.Join(f.Sync(), up.dir.Sync())
 	}

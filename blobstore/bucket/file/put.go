@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/bucket/internal/exact"
 	"github.com/laminastore/lamina/internal/failpoint"
 )
 
@@ -52,13 +53,13 @@ func (b *Bucket) put(ctx context.Context, key string, r io.ReadSeeker, size int6
 	info := bucket.Info{Key: key, Size: size}
 	if size <= small {
 		data := bytes.NewBuffer(make([]byte, 0, size))
-		if err := copyExactly(ctx, data, r, size); err != nil {
+		if err := exact.Copy(ctx, data, r, size); err != nil {
 			return bucket.Info{}, err
 		}
 		info.ETag = smallETag(data.Bytes())
 		_, err = f.Write(data.Bytes())
 	} else {
-		err = copyExactly(ctx, f, r, size)
+		err = exact.Copy(ctx, f, r, size)
 	}
 	if err != nil {
 		return bucket.Info{}, err

@@ -1,19 +1,12 @@
 package file
 
 import (
-	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/laminastore/lamina/blobstore/bucket"
 )
 
 // staleAfter is the age from which a temporary file that nobody has locked is
@@ -61,40 +54,4 @@ func (b *Bucket) clearTemp(now time.Time) {
 			_ = f.Close()
 		}
 	}
-}
-
-// buffers are for copying. A small object fits into one whole.
-var buffers = sync.Pool{New: func() any { return new([256 << 10]byte) }}
-
-// copyExactly copies the size bytes that r has to w, and fails when it has
-// fewer or more. It looks at ctx now and then.
-func copyExactly(ctx context.Context, w io.Writer, r io.ReadSeeker, size int64) error {
-	if _, err := r.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("seek to the beginning of the input: %w", err)
-	}
-	buf := buffers.Get().(*[256 << 10]byte)
-	defer buffers.Put(buf)
-	for left := size; left > 0; {
-		n, err := io.ReadFull(r, buf[:min(left, int64(len(buf)))])
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return fmt.Errorf("read the %d bytes announced: %w", size, err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := w.Write(buf[:n]); err != nil {
-			return err
-		}
-		left -= int64(n)
-	}
-	switch n, err := io.ReadFull(r, buf[:1]); {
-	case n > 0:
-		return fmt.Errorf("%w: %d", bucket.ErrSize, size)
-	case !errors.Is(err, io.EOF):
-		return fmt.Errorf("read past the %d bytes announced: %w", size, err)
-	}
-	return ctx.Err()
 }

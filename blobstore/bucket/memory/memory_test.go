@@ -73,3 +73,21 @@ func TestFull(t *testing.T) {
 		t.Errorf("%d bytes in use", b.used)
 	}
 }
+
+func TestNoKeyIsAFolderOfAnother(t *testing.T) {
+	b := New(Options{})
+	put := func(key string) error {
+		_, err := b.Put(t.Context(), key, bytes.NewReader(nil), 0, bucket.Condition{})
+		return err
+	}
+	for _, key := range []string{"a/b", "a/b-c", "a/bc", "a-", "a/b"} {
+		if err := put(key); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, key := range []string{"a", "a/b/c", "a/b/c/d", "a/bc/d"} {
+		if err := put(key); !errors.Is(err, bucket.ErrKey) {
+			t.Errorf("put %s: %v", key, err)
+		}
+	}
+}

@@ -35,7 +35,7 @@ func (b *Bucket) PutPart(ctx context.Context, key, id string, n int, r io.ReadSe
 	if n < 1 || n > b.Features().MaxParts {
 		return bucket.Part{}, fail("put part", key, fmt.Errorf("%w: number %d, allowed are 1 to %d", bucket.ErrPart, n, b.Features().MaxParts))
 	}
-	data, err := read(r, size)
+	data, err := read(ctx, r, size)
 	if err != nil {
 		return bucket.Part{}, fail("put part", key, err)
 	}

@@ -1,13 +1,16 @@
 package memory
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/bucket/internal/exact"
 )
 
 // Put implements bucket.Writer.
@@ -15,7 +18,7 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int6
 	if err := check(ctx, "put", key); err != nil {
 		return bucket.Info{}, err
 	}
-	data, err := read(r, size)
+	data, err := read(ctx, r, size)
 	if err != nil {
 		return bucket.Info{}, fail("put", key, err)
 	}
@@ -44,6 +47,11 @@ func (b *Bucket) store(key string, data []byte, etag bucket.ETag, cond bucket.Co
 	if !cond.Holds(exists, old.etag) {
 		return bucket.Info{}, bucket.ErrPrecondition
 	}
+	if !exists {
+		if err := b.noFolder(key); err != nil {
+			return bucket.Info{}, err
+		}
+	}
 	if err := b.reserve(int64(len(data)) - int64(len(old.data))); err != nil {
 		return bucket.Info{}, err
 	}
@@ -53,6 +61,20 @@ func (b *Bucket) store(key string, data []byte, etag bucket.ETag, cond bucket.Co
 	o := object{data: data, etag: etag, modified: b.opts.Now()}
 	b.objects[key] = o
 	return o.info(key), nil
+}
+
+// noFolder returns ErrKey when key is a folder of another object's key, or the
+// other way round. The lock is held.
+func (b *Bucket) noFolder(key string) error {
+	for i := range len(key) {
+		if _, exists := b.objects[key[:i]]; key[i] == '/' && exists {
+			return fmt.Errorf("%w %q: there is an object at %s", bucket.ErrKey, key, key[:i])
+		}
+	}
+	if i, _ := slices.BinarySearch(b.keys, key+"/"); i < len(b.keys) && strings.HasPrefix(b.keys[i], key+"/") {
+		return fmt.Errorf("%w %q: there is an object at %s", bucket.ErrKey, key, b.keys[i])
+	}
+	return nil
 }
 
 // reserve takes n more bytes of the capacity. The lock is held.
@@ -88,7 +110,7 @@ func (b *Bucket) DeleteIf(ctx context.Context, key string, etag bucket.ETag) err
 	defer b.mu.Unlock()
 	o, ok := b.objects[key]
 	if !ok {
-		return fail("delete", key, bucket.ErrNotExist)
+		return nil
 	}
 	if o.etag != etag {
 		return fail("delete", key, bucket.ErrPrecondition)
@@ -109,23 +131,9 @@ func (b *Bucket) remove(key string) {
 	b.used -= int64(len(o.data))
 }
 
-// read returns the size bytes that r has, or says that it has fewer or more.
-func read(r io.ReadSeeker, size int64) ([]byte, error) {
-	if _, err := r.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("seeking to the beginning: %w", err)
-	}
-	data := make([]byte, size)
-	if _, err := io.ReadFull(r, data); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, fmt.Errorf("reading the %d bytes announced: %w", size, err)
-	}
-	switch n, err := io.ReadFull(r, make([]byte, 1)); {
-	case n > 0:
-		return nil, fmt.Errorf("%w: %d", bucket.ErrSize, size)
-	case err != io.EOF:
-		return nil, fmt.Errorf("reading past the %d bytes announced: %w", size, err)
-	}
-	return data, nil
+// read returns the size bytes that r has.
+func read(ctx context.Context, r io.ReadSeeker, size int64) ([]byte, error) {
+	data := bytes.NewBuffer(make([]byte, 0, size))
+	err := exact.Copy(ctx, data, r, size)
+	return data.Bytes(), err
 }

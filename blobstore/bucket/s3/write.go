@@ -1,0 +1,234 @@
+package s3
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/bucket/internal/exact"
+)
+
+const checksumHeader = "X-Amz-Checksum-Crc32c"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum reads r through once, so that what is wrong with it is known before
+// anything is sent, and returns its CRC-32C as S3 writes it.
+func checksum(ctx context.Context, r io.ReadSeeker, size int64) (string, error) {
+	h := crc32.New(castagnoli)
+	if err := exact.Copy(ctx, h, r, size); err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(h.Sum(nil)), nil
+}
+
+// Put implements bucket.Writer.
+func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, cond bucket.Condition) (bucket.Info, error) {
+	if err := check("put", key); err != nil {
+		return bucket.Info{}, err
+	}
+	sum, err := checksum(ctx, r, size)
+	if err != nil {
+		return bucket.Info{}, b.fail("put", key, err)
+	}
+	info := bucket.Info{Key: key, Size: size}
+	err = b.do(ctx, "put", key, func(ctx context.Context, reply *reply) error {
+		in := &input{r: r}
+		var err error
+		if cond.NotAfter.IsZero() {
+			info.ETag, err = b.putSigned(ctx, key, in, size, sum, cond)
+		} else {
+			info.ETag, err = b.putPresigned(ctx, key, in, size, sum, cond, reply)
+		}
+		info.Modified = reply.date
+		return in.blame(absentIsMismatch(err, cond))
+	})
+	if err != nil {
+		return bucket.Info{}, err
+	}
+	return info, nil
+}
+
+func (b *Bucket) putSigned(ctx context.Context, key string, in io.Reader, size int64, sum string, cond bucket.Condition) (bucket.ETag, error) {
+	opts := options(cond)
+	opts.DisableContentSha256 = true
+	opts.UserMetadata = map[string]string{checksumHeader: sum}
+	up, err := b.core.PutObject(ctx, b.name, b.prefix+key, in, size, "", "", opts)
+	return bucket.ETag(up.ETag), err
+}
+
+// options are the headers of a condition.
+func options(cond bucket.Condition) (opts minio.PutObjectOptions) {
+	if cond.IfAbsent {
+		opts.SetMatchETagExcept("*")
+	}
+	if cond.IfMatch != "" {
+		opts.SetMatchETag(string(cond.IfMatch))
+	}
+	return opts
+}
+
+// absentIsMismatch: S3 answers NoSuchKey when there is no object to match.
+func absentIsMismatch(err error, cond bucket.Condition) error {
+	var resp minio.ErrorResponse
+	if cond.IfMatch != "" && errors.As(err, &resp) && resp.Code == "NoSuchKey" {
+		resp.Code = "PreconditionFailed"
+		return resp
+	}
+	return err
+}
+
+// putPresigned writes to a URL that expires when NotAfter does. The bucket
+// looks at the time when the headers have arrived, and waits some seconds at
+// most for the rest; a record goes out in one piece with them.
+func (b *Bucket) putPresigned(ctx context.Context, key string, in io.Reader, size int64, sum string, cond bucket.Condition, reply *reply) (bucket.ETag, error) {
+	header := http.Header{checksumHeader: {sum}}
+	if cond.IfAbsent {
+		header.Set("If-None-Match", "*")
+	}
+	if cond.IfMatch != "" {
+		header.Set("If-Match", `"`+string(cond.IfMatch)+`"`)
+	}
+	u, expires, err := b.presign(ctx, http.MethodPut, key, header, cond.NotAfter)
+	if err != nil {
+		return "", err
+	}
+	answer, err := b.send(ctx, http.MethodPut, u, header, in, size)
+	if err != nil {
+		var resp minio.ErrorResponse
+		if errors.As(err, &resp) && resp.StatusCode == http.StatusForbidden && !reply.date.Before(expires) {
+			return "", fmt.Errorf("%w of %s: it is %s there", bucket.ErrTooLate, cond.NotAfter.UTC(), reply.date)
+		}
+		return "", err
+	}
+	return trimQuotes(answer.Get("ETag")), nil
+}
+
+const (
+	maxExpiry  = 7 * 24 * time.Hour
+	amzDate    = "20060102T150405Z"
+	presignTry = 3
+)
+
+// presign returns a URL that is good for one call with these headers, until
+// notAfter and not a second longer.
+func (b *Bucket) presign(ctx context.Context, method, key string, header http.Header, notAfter time.Time) (*url.URL, time.Time, error) {
+	for range presignTry {
+		// Whole seconds from the one that is under way; see below.
+		left := min(notAfter.Sub(time.Now().Truncate(time.Second)).Truncate(time.Second), maxExpiry)
+		if left < time.Second {
+			return nil, time.Time{}, fmt.Errorf("%w of %s", bucket.ErrTooLate, notAfter.UTC())
+		}
+		u, err := b.core.PresignHeader(ctx, method, b.name, b.prefix+key, left, nil, header)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		signed, err := time.Parse(amzDate, u.Query().Get("X-Amz-Date"))
+		if err != nil {
+			return nil, time.Time{}, fmt.Errorf("presigned URL: %w", err)
+		}
+		// The second may have ended before the library looked at the clock.
+		if expires := signed.Add(left); !expires.After(notAfter) {
+			return u, expires, nil
+		}
+	}
+	return nil, time.Time{}, fmt.Errorf("%w: this host is too slow to sign a URL within a second", bucket.ErrUnavailable)
+}
+
+// send makes a call to a presigned URL.
+func (b *Bucket) send(ctx context.Context, method string, u *url.URL, header http.Header, in io.Reader, size int64) (http.Header, error) {
+	body := io.NopCloser(in)
+	if size == 0 {
+		body = http.NoBody
+	}
+	if seeker, ok := in.(io.Seeker); ok {
+		if _, err := seeker.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	req.ContentLength = size
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	resp, err := b.http.Do(req)
+	if err != nil {
+		var withURL *url.Error // its signature is nobody's business
+		if errors.As(err, &withURL) {
+			err = withURL.Err
+		}
+		return nil, err
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp.Header, nil
+	}
+	failure := minio.ErrorResponse{}
+	if xml.Unmarshal(said, &failure) != nil || failure.Code == "" {
+		failure.Code = codes[resp.StatusCode]
+	}
+	failure.StatusCode = resp.StatusCode
+	return nil, failure
+}
+
+// codes are for answers without a body.
+var codes = map[int]string{
+	http.StatusNotFound:           "NoSuchKey",
+	http.StatusForbidden:          "AccessDenied",
+	http.StatusPreconditionFailed: "PreconditionFailed",
+}
+
+func trimQuotes(etag string) bucket.ETag {
+	if n := len(etag); n >= 2 && etag[0] == '"' && etag[n-1] == '"' {
+		etag = etag[1 : n-1]
+	}
+	return bucket.ETag(etag)
+}
+
+// An input is what is sent. It remembers what went wrong with reading it, and
+// hides from the library that the caller's reader may be closed.
+type input struct {
+	r   io.ReadSeeker
+	err error
+}
+
+func (in *input) Read(p []byte) (int, error) {
+	n, err := in.r.Read(p)
+	if err != nil && err != io.EOF {
+		in.err = err
+	}
+	return n, err
+}
+
+func (in *input) Seek(off int64, whence int) (int64, error) {
+	n, err := in.r.Seek(off, whence)
+	if err != nil {
+		in.err = err
+	}
+	return n, err
+}
+
+// blame returns the error of the reader if there was one, else err.
+func (in *input) blame(err error) error {
+	if err != nil && in.err != nil {
+		return errInput{fmt.Errorf("read what is to be written: %w", in.err)}
+	}
+	return err
+}
