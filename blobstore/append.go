@@ -36,6 +36,9 @@ type appender struct {
 	sent   []*sentPart  // since then, in order
 	group  *errgroup.Group
 
+	began   []byte // the hash's state at the beginning,
+	beganAt int64  // which is this offset
+
 	first *[chunkSize]byte // a short piece needs no part buffer
 	part  []byte           // a part buffer
 	tail  int              // bytes at part's beginning that record.Tail will take
@@ -55,6 +58,7 @@ func newAppender(s *Store, ss *session) (*appender, error) {
 	a.group.SetLimit(partsAtOnce)
 	var err error
 	a.record.Hash, err = saveHash(ss.hash)
+	a.began, a.beganAt = a.record.Hash, a.record.Offset
 	return a, err
 }
 
@@ -164,16 +168,21 @@ func (a *appender) send(ctx context.Context) error {
 	if most := a.s.bucket.Features().MaxParts; number > most {
 		return fail(ErrTooLarge, a.ss.id, "more than %d parts of %d bytes", most, a.s.options.PartSize).remedy("run the server with a larger part size")
 	}
+	// What has arrived is kept, also when the connection breaks in this moment:
+	// a client whose connections are short would otherwise never get past here.
+	ctx, done := outlive(ctx)
 	key := dataKey(a.record.Data)
 	if a.record.Multipart == "" {
 		id, err := a.s.bucket.CreateMultipart(ctx, key)
 		if err != nil {
+			done()
 			return err
 		}
 		a.record.Multipart = id
 	}
 	state, err := saveHash(a.ss.hash)
 	if err != nil {
+		done()
 		return err
 	}
 	p := &sentPart{bytes: int64(size - tail), hash: state}
@@ -181,6 +190,7 @@ func (a *appender) send(ctx context.Context) error {
 	a.part, a.n, a.tail = nil, 0, 0
 	id := a.record.Multipart
 	a.group.Go(func() error {
+		defer done()
 		defer a.s.buffers.put(buf)
 		p.part, p.err = a.s.bucket.PutPart(ctx, key, id, number, bytes.NewReader(buf[:size]), int64(size))
 		return p.err
@@ -192,6 +202,19 @@ func (a *appender) send(ctx context.Context) error {
 		return err
 	}
 	return a.s.save(ctx, a.ss, a.record)
+}
+
+// outlive returns a context that ends storeTimeout after ctx does, or with done.
+func outlive(ctx context.Context) (_ context.Context, done func()) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(storeTimeout, cancel)
+		context.AfterFunc(longer, func() { t.Stop() })
+	})
+	return longer, func() {
+		stop()
+		cancel()
+	}
 }
 
 // settle waits for the parts that are on their way, and takes those that have
@@ -235,8 +258,17 @@ func (a *appender) store(ctx context.Context, cause error) error {
 			err = errors.Join(err, serr)
 		}
 	}
-	// What was read and could not be stored must not stay hashed.
-	h, herr := loadHash(a.record.Algorithm, a.record.Hash)
+	// What was read and could not be stored must not stay hashed: the state goes
+	// back to the offset that the record really has.
+	state := a.record.Hash
+	switch a.ss.record.Offset {
+	case a.record.Offset:
+	case a.beganAt:
+		state = a.began
+	default: // a checkpoint on the way
+		state = a.ss.record.Hash
+	}
+	h, herr := loadHash(a.record.Algorithm, state)
 	if herr != nil {
 		return herr
 	}
