@@ -53,7 +53,7 @@ func (s *imageService) List(ctx context.Context, in *pb.ImagesListRequest) (*pb.
 	if err != nil {
 		return nil, err
 	}
-	if len(in.Prefix) > reference.MaxRepositoryLength || strings.Trim(in.Prefix, "abcdefghijklmnopqrstuvwxyz0123456789._-/") != "" {
+	if len(in.Prefix) > reference.MaxRepositoryLength || strings.Trim(in.Prefix, nameChars[1:]) != "" || strings.IndexAny(in.Prefix, "-./_") == 0 {
 		return nil, argument("prefix", "no repository's name begins with %q", clip(in.Prefix, 64))
 	}
 	of := callKey(pb.Images_List_FullMethodName, in.Prefix, in.Untagged)
@@ -81,14 +81,19 @@ func (s *imageService) List(ctx context.Context, in *pb.ImagesListRequest) (*pb.
 	return out, nil
 }
 
-// justBefore is a string that is less than prefix, and greater than every name
-// that is: '~' comes after all that names are made of.
+// nameChars are what names are made of, in the order of their bytes, after one
+// that comes before them all.
+const nameChars = "+-./0123456789_abcdefghijklmnopqrstuvwxyz"
+
+// justBefore is a string that is less than prefix, which has only nameChars,
+// and greater than every name that is: '~' comes after all that names are made
+// of.
 func justBefore(prefix string) string {
-	if prefix == "" {
+	if prefix == "" || prefix == "0" { // no name begins with less than a 0
 		return ""
 	}
 	last := len(prefix) - 1
-	return prefix[:last] + string(prefix[last]-1) + "~"
+	return prefix[:last] + string(nameChars[strings.IndexByte(nameChars, prefix[last])-1]) + "~"
 }
 
 func (l *imageList) repositories(ctx context.Context, prefix, after string) error {

@@ -45,7 +45,7 @@ func (s *snapshots) ListContainers(ctx context.Context, in *pb.SnapshotsListCont
 		return out, err
 	}
 	of := callKey(pb.Snapshots_ListContainers_FullMethodName)
-	after, _, err := decodeToken(in.PageToken, of, checkNodeID)
+	after, _, err := decodeToken(in.PageToken, of, fleet.CheckNodeID)
 	if err != nil {
 		return nil, err
 	}
@@ -63,21 +63,6 @@ func (s *snapshots) ListContainers(ctx context.Context, in *pb.SnapshotsListCont
 		out.Nodes = append(out.Nodes, m)
 	}
 	return out, nil
-}
-
-// checkNodeID checks the place in a page token, after which nodes are listed.
-func checkNodeID(id string) error {
-	if id == "" || len(id) > 128 {
-		return argument("page_token", "no node")
-	}
-	for i := range len(id) {
-		switch c := id[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.' && i > 0:
-		default:
-			return argument("page_token", "no node")
-		}
-	}
-	return nil
 }
 
 func (s *snapshots) Register(ctx context.Context, in *pb.SnapshotsRegisterRequest) (*pb.SnapshotsRegisterResponse, error) {
