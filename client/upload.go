@@ -240,5 +240,6 @@ func (u *upload) abort(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer cancel()
-	_, _ = u.c.blobs.Abort(ctx, &pb.BlobsAbortRequest{Repository: string(u.repo), UploadId: u.id})
+	// Not at the first try, perhaps: the stream that was left may still hold it.
+	_, _ = call(ctx, u.c, u.c.blobs.Abort, &pb.BlobsAbortRequest{Repository: string(u.repo), UploadId: u.id})
 }

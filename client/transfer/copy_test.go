@@ -16,6 +16,8 @@ import (
 
 	registryserver "github.com/google/go-containerregistry/pkg/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/laminastore/lamina/internal/imagetest"
 )
 
 // places is one place of each kind that gives back what it got.
@@ -64,9 +66,9 @@ func everything(t *testing.T, place string) map[string]string {
 }
 
 func TestAnImageOfSeveralPlatformsComesBackByteForByte(t *testing.T) {
-	b := blobs{}
-	root := b.index()
-	origin := "oci:" + b.layout(t, root)
+	b := imagetest.Blobs{}
+	root := b.Index()
+	origin := "oci:" + b.Layout(t, root)
 	for fromName := range places(t) {
 		for toName := range places(t) {
 			t.Run(fromName+" to "+toName, func(t *testing.T) {
@@ -95,10 +97,10 @@ func TestAnImageOfSeveralPlatformsComesBackByteForByte(t *testing.T) {
 }
 
 func TestOnlyWhatIsMissingMoves(t *testing.T) {
-	b := blobs{}
-	one := b.image("amd64", 1, 1000, 2000)
-	two := b.image("amd64", 1, 1000, 2000, 3000)
-	origin := b.layout(t, named(one, "one"), named(two, "two"))
+	b := imagetest.Blobs{}
+	one := b.Image("amd64", 1, 1000, 2000)
+	two := b.Image("amd64", 1, 1000, 2000, 3000)
+	origin := b.Layout(t, imagetest.Named(one, "one"), imagetest.Named(two, "two"))
 	for name, place := range places(t) {
 		t.Run(name, func(t *testing.T) {
 			if name == "archive" {
@@ -117,8 +119,8 @@ func TestOnlyWhatIsMissingMoves(t *testing.T) {
 }
 
 func TestOnePlatformOfAnIndex(t *testing.T) {
-	b := blobs{}
-	origin := "oci:" + b.layout(t, b.index())
+	b := imagetest.Blobs{}
+	origin := "oci:" + b.Layout(t, b.Index())
 	to := "oci:" + t.TempDir() + "/x"
 	r := mustCopy(t, origin, to, Options{Platform: "linux/arm64"})
 	if len(r.Manifests) != 1 || r.Blobs != 3 || r.Root.Platform.Architecture != "arm64" {
@@ -134,11 +136,11 @@ func TestOnePlatformOfAnIndex(t *testing.T) {
 }
 
 func TestALayoutKeepsItsOtherImages(t *testing.T) {
-	b := blobs{}
-	one, two := b.image("amd64", 1, 1000), b.image("amd64", 50, 1000)
-	origin := b.layout(t, named(one, "one"), named(two, "two"))
-	dir := b.layout(t)
-	put(t, dir, "index.json", []byte(`{"schemaVersion":2,"annotations":{"a":"b"},"manifests":[
+	b := imagetest.Blobs{}
+	one, two := b.Image("amd64", 1, 1000), b.Image("amd64", 50, 1000)
+	origin := b.Layout(t, imagetest.Named(one, "one"), imagetest.Named(two, "two"))
+	dir := b.Layout(t)
+	imagetest.Put(t, dir, "index.json", []byte(`{"schemaVersion":2,"annotations":{"a":"b"},"manifests":[
 		{"mediaType":"x/y","digest":"sha256:`+strings.Repeat("0", 64)+`","size":7,"note":"kept as it is"}]}`))
 	for range 2 { // the second time each takes its own place again
 		mustCopy(t, "oci:"+origin+":one", "oci:"+dir+":a", Options{})
@@ -168,8 +170,8 @@ func TestALayoutKeepsItsOtherImages(t *testing.T) {
 }
 
 func TestManyPullsIntoOneLayoutAtOnce(t *testing.T) {
-	b := blobs{}
-	origin := b.layout(t, b.index())
+	b := imagetest.Blobs{}
+	origin := b.Layout(t, b.Index())
 	dir := filepath.Join(t.TempDir(), "shared")
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -187,8 +189,8 @@ func TestManyPullsIntoOneLayoutAtOnce(t *testing.T) {
 }
 
 func TestTheSameImageMakesTheSameArchive(t *testing.T) {
-	b := blobs{}
-	origin := "oci:" + b.layout(t, b.index())
+	b := imagetest.Blobs{}
+	origin := "oci:" + b.Layout(t, b.Index())
 	var first []byte
 	for i := range 5 {
 		name := filepath.Join(t.TempDir(), "a.tar")
@@ -235,9 +237,9 @@ func (s stopReader) Read([]byte) (int, error) {
 }
 
 func TestWhatIsInterruptedLeavesNothingHalf(t *testing.T) {
-	b := blobs{}
-	image := b.image("amd64", 1, 1000, 70_000, 200_000)
-	origin := b.layout(t, image)
+	b := imagetest.Blobs{}
+	image := b.Image("amd64", 1, 1000, 70_000, 200_000)
+	origin := b.Layout(t, image)
 	for _, kind := range []string{"oci:", "oci-archive:", "docker-archive:"} {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
@@ -308,8 +310,8 @@ func (o *oneMeter) End(err error) {
 }
 
 func TestProgressAddsUp(t *testing.T) {
-	b := blobs{}
-	origin := b.layout(t, b.index())
+	b := imagetest.Blobs{}
+	origin := b.Layout(t, b.Index())
 	p := &meterLog{done: map[string]int64{}}
 	r := mustCopy(t, "oci:"+origin, "oci:"+t.TempDir()+"/x", Options{Progress: p})
 	var sum int64

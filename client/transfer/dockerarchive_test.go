@@ -19,6 +19,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/laminastore/lamina/internal/needs"
+
+	"github.com/laminastore/lamina/internal/imagetest"
 )
 
 // identity is what a docker-archive keeps of an image: the config with its
@@ -57,8 +59,8 @@ func sameImage(t *testing.T, a, b string) {
 }
 
 func TestADockerArchiveKeepsConfigAndLayers(t *testing.T) {
-	b := blobs{}
-	origin := "oci:" + b.layout(t, b.image("amd64", 1, 1000, 70_000, 1000, 0))
+	b := imagetest.Blobs{}
+	origin := "oci:" + b.Layout(t, b.Image("amd64", 1, 1000, 70_000, 1000, 0))
 	archive := "docker-archive:" + t.TempDir() + "/x.tar:demo/app:1"
 	mustCopy(t, origin, archive, Options{})
 	sameImage(t, origin, archive)
@@ -78,9 +80,9 @@ func TestADockerArchiveKeepsConfigAndLayers(t *testing.T) {
 
 func TestOtherToolsReadWhatIsWritten(t *testing.T) {
 	needs.Commands(t, "skopeo")
-	b := blobs{}
-	origin := "oci:" + b.layout(t, b.image("amd64", 1, 1000, 70_000))
-	index := "oci:" + b.layout(t, b.index())
+	b := imagetest.Blobs{}
+	origin := "oci:" + b.Layout(t, b.Image("amd64", 1, 1000, 70_000))
+	index := "oci:" + b.Layout(t, b.Index())
 	for _, kind := range []string{"oci:", "oci-archive:", "docker-archive:"} {
 		place := kind + filepath.Join(t.TempDir(), "x") + ":localhost/demo/app:1"
 		mustCopy(t, origin, place, Options{})
@@ -101,8 +103,8 @@ func TestOtherToolsReadWhatIsWritten(t *testing.T) {
 
 func TestWhatOtherToolsWriteIsRead(t *testing.T) {
 	needs.Commands(t, "skopeo")
-	b := blobs{}
-	origin := "oci:" + b.layout(t, b.image("amd64", 1, 1000, 70_000))
+	b := imagetest.Blobs{}
+	origin := "oci:" + b.Layout(t, b.Image("amd64", 1, 1000, 70_000))
 	for _, kind := range []string{"oci:", "oci-archive:", "docker-archive:"} {
 		t.Run("skopeo "+kind, func(t *testing.T) {
 			place := kind + filepath.Join(t.TempDir(), "x") + ":localhost/demo/app:1"
@@ -178,7 +180,7 @@ func dockerConfigOf(layers ...[]byte) []byte {
 // Before version 25 docker save wrote a layer that several images have once,
 // and symbolic links to it.
 func TestLayersThatAreLinks(t *testing.T) {
-	layer := tarOf(1, 5000)
+	layer := imagetest.TarOf(1, 5000)
 	place := dockerFile(t, func(w *tar.Writer) {
 		addFile(w, "aaa/layer.tar", layer)
 		_ = w.WriteHeader(&tar.Header{Name: "bbb/layer.tar", Typeflag: tar.TypeSymlink, Linkname: "../aaa/layer.tar"})
@@ -198,7 +200,7 @@ func TestLayersThatAreLinks(t *testing.T) {
 }
 
 func TestTheImageInADockerArchiveIsNamed(t *testing.T) {
-	layer := tarOf(1, 100)
+	layer := imagetest.TarOf(1, 100)
 	place := dockerFile(t, func(w *tar.Writer) {
 		addFile(w, "l.tar", layer)
 		addFile(w, "one.json", dockerConfigOf(layer))
@@ -225,7 +227,7 @@ func TestTheImageInADockerArchiveIsNamed(t *testing.T) {
 }
 
 func TestBadDockerArchives(t *testing.T) {
-	layer, other := tarOf(1, 5000), tarOf(2, 5000)
+	layer, other := imagetest.TarOf(1, 5000), imagetest.TarOf(2, 5000)
 	index := []byte(`[{"Config":"c.json","Layers":["l.tar"]}]`)
 	for _, c := range []struct {
 		name  string
@@ -242,7 +244,7 @@ func TestBadDockerArchives(t *testing.T) {
 		{"no manifest.json", map[string][]byte{"l.tar": layer}, ErrNotFound, "docker save did not write it"},
 		{"manifest.json is no JSON", map[string][]byte{"manifest.json": []byte("[")}, ErrDamaged, "manifest.json"},
 		{"no image", map[string][]byte{"manifest.json": []byte("[]")}, ErrNotFound, "no image"},
-		{"cut compression", map[string][]byte{"l.tar": gzipped(layer)[:1000], "c.json": dockerConfigOf(layer), "manifest.json": index}, ErrDamaged, "layer 1 of 1"},
+		{"cut compression", map[string][]byte{"l.tar": imagetest.Gzipped(layer)[:1000], "c.json": dockerConfigOf(layer), "manifest.json": index}, ErrDamaged, "layer 1 of 1"},
 		{"zstd", map[string][]byte{"l.tar": []byte("\x28\xb5\x2f\xfd...."), "c.json": dockerConfigOf(layer), "manifest.json": index}, ErrUnsupported, "oci-archive:FILE"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -261,13 +263,13 @@ func TestBadDockerArchives(t *testing.T) {
 }
 
 func TestWhatNoDockerArchiveCanHold(t *testing.T) {
-	b := blobs{}
-	artifact := b.addJSON(ocispec.MediaTypeImageManifest, map[string]any{
+	b := imagetest.Blobs{}
+	artifact := b.AddJSON(ocispec.MediaTypeImageManifest, map[string]any{
 		"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageManifest,
-		"config": b.add("application/vnd.oci.empty.v1+json", []byte("{}")),
-		"layers": []any{b.add("application/spdx+json", []byte(`{"x":1}`))},
+		"config": b.Add("application/vnd.oci.empty.v1+json", []byte("{}")),
+		"layers": []any{b.Add("application/spdx+json", []byte(`{"x":1}`))},
 	})
-	_, err := copyImage(t, "oci:"+b.layout(t, artifact), "docker-archive:"+t.TempDir()+"/x.tar", Options{})
+	_, err := copyImage(t, "oci:"+b.Layout(t, artifact), "docker-archive:"+t.TempDir()+"/x.tar", Options{})
 	if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "oci-archive:") {
 		t.Errorf("%v", err)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/laminastore/lamina/internal/imagetest"
 )
 
 func FuzzParseLocation(f *testing.F) {
@@ -85,8 +87,8 @@ func FuzzParseDockerIndex(f *testing.F) {
 }
 
 func FuzzParseManifest(f *testing.F) {
-	b := blobs{}
-	b.index()
+	b := imagetest.Blobs{}
+	b.Index()
 	for _, data := range b {
 		f.Add("", data)
 	}

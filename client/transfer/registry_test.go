@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	registryserver "github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/laminastore/lamina/internal/imagetest"
 )
 
 // cutting is a registry that breaks off each download of a blob after n bytes.
@@ -52,10 +54,10 @@ func TestADownloadGoesOnWhereItWasCutOff(t *testing.T) {
 	cut := &cutting{Handler: registryserver.New(registryserver.Logger(log.New(io.Discard, "", 0))), n: 1 << 40}
 	srv := httptest.NewServer(cut)
 	defer srv.Close()
-	b := blobs{}
-	root := b.image("amd64", 1, 200_000)
+	b := imagetest.Blobs{}
+	root := b.Image("amd64", 1, 200_000)
 	there := "docker://" + strings.TrimPrefix(srv.URL, "http://") + "/demo/app:1"
-	mustCopy(t, "oci:"+b.layout(t, root), there, Options{})
+	mustCopy(t, "oci:"+b.Layout(t, root), there, Options{})
 
 	cut.n = 50_000
 	r := mustCopy(t, there, "oci:"+t.TempDir()+"/x", Options{})
@@ -78,10 +80,10 @@ func TestADownloadGoesOnWithoutRanges(t *testing.T) {
 		cut.ServeHTTP(w, r)
 	}))
 	defer srv.Close()
-	b := blobs{}
-	root := b.image("amd64", 1, 200_000)
+	b := imagetest.Blobs{}
+	root := b.Image("amd64", 1, 200_000)
 	there := "docker://" + strings.TrimPrefix(srv.URL, "http://") + "/demo/app:1"
-	mustCopy(t, "oci:"+b.layout(t, root), there, Options{})
+	mustCopy(t, "oci:"+b.Layout(t, root), there, Options{})
 	cut.n = 50_000
 	place := "oci:" + t.TempDir() + "/x"
 	mustCopy(t, there, place, Options{Parallel: 1})

@@ -1,0 +1,473 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/laminastore/lamina/blobstore/bucket/memory"
+	"github.com/laminastore/lamina/client"
+	"github.com/laminastore/lamina/client/transfer"
+	"github.com/laminastore/lamina/internal/imagetest"
+	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/server/servertest"
+)
+
+const repo = reference.Repository("demo/app")
+
+func dial(t *testing.T, addr string) *client.Client {
+	t.Helper()
+	c, err := client.Dial(addr, client.Options{Patience: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func open(t *testing.T, place string) transfer.Source {
+	t.Helper()
+	l, err := transfer.ParseLocation(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := transfer.Open(t.Context(), l, transfer.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func create(t *testing.T, place string) transfer.Destination {
+	t.Helper()
+	l, err := transfer.ParseLocation(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := transfer.Create(t.Context(), l, transfer.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func tagged(tag string) reference.Locator { return reference.Locator{Tag: reference.Tag(tag)} }
+
+func push(t *testing.T, c *client.Client, b imagetest.Blobs, root ocispec.Descriptor, tag reference.Tag) transfer.Result {
+	t.Helper()
+	r, err := c.Push(t.Context(), open(t, "oci:"+b.Layout(t, root)), repo, tag, client.CopyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func pull(t *testing.T, c *client.Client, l reference.Locator) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "out")
+	if _, err := c.Pull(t.Context(), create(t, "oci:"+dir), repo, l, client.CopyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestAnImageComesBackByteForByte(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	c := dial(t, s.GRPC)
+	b := imagetest.Blobs{}
+	root := b.Index()
+	r := push(t, c, b, root, "1")
+	if r.Root.Digest != root.Digest || r.Moved != r.Blobs {
+		t.Errorf("%+v", r)
+	}
+	if err := c.WaitLayers(t.Context(), repo, r.Manifests); err != nil {
+		t.Error(err)
+	}
+	dir := pull(t, c, tagged("1"))
+	for d, want := range b {
+		name := filepath.Join(dir, "blobs", string(d.Algorithm()), d.Encoded())
+		if got := read(t, name); !bytes.Equal(got, want) {
+			t.Errorf("%s is not what it was", d)
+		}
+	}
+}
+
+func TestAPushOfWhatIsThereSendsNoBlob(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	through := newCutter(t, s.GRPC)
+	b := imagetest.Blobs{}
+	root := b.Image("amd64", 1, 3<<20, 1<<20)
+	push(t, dial(t, s.GRPC), b, root, "1")
+	r := push(t, dial(t, through.addr()), b, root, "2")
+	if up := through.up.Load(); r.Moved != 0 || up > 10_000 {
+		t.Errorf("%+v; %d bytes went to the server", r, up)
+	}
+}
+
+func TestATagInAnotherRepositoryMovesNoBytes(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	through := newCutter(t, s.GRPC)
+	b := imagetest.Blobs{}
+	root := b.Index()
+	push(t, dial(t, s.GRPC), b, root, "1")
+	c := dial(t, through.addr())
+	r, err := c.Copy(t.Context(), repo, tagged("1"), "other/place", "9", client.CopyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Root.Digest != root.Digest || through.up.Load() > 20_000 || through.down.Load() > 20_000 {
+		t.Errorf("%+v; %d bytes up, %d down", r, through.up.Load(), through.down.Load())
+	}
+	if d, err := c.Resolve(t.Context(), "other/place", tagged("9"), ""); err != nil || d.Digest != root.Digest {
+		t.Errorf("%v %v", d, err)
+	}
+}
+
+func TestAPushSurvivesLostConnections(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	through := newCutter(t, s.GRPC)
+	through.cutUp.Store(2_500_000)
+	b := imagetest.Blobs{}
+	root := b.Image("amd64", 1, 20<<20)
+	push(t, dial(t, through.addr()), b, root, "1")
+	var size int64
+	for _, data := range b {
+		size += int64(len(data))
+	}
+	cuts, up := through.cuts.Load(), through.up.Load()
+	t.Logf("%d cuts; %d bytes for an image of %d", cuts, up, size)
+	if cuts < 7 {
+		t.Errorf("only %d cuts", cuts)
+	}
+	// A message, and what goes around it.
+	if twice := up - size; twice > cuts*(256<<10+40<<10) {
+		t.Errorf("%d bytes were sent twice, %d a cut", twice, twice/cuts)
+	}
+	dir := pull(t, dial(t, s.GRPC), tagged("1"))
+	for d, want := range b {
+		if got := read(t, filepath.Join(dir, "blobs/sha256", d.Encoded())); !bytes.Equal(got, want) {
+			t.Errorf("%s is not what it was", d)
+		}
+	}
+}
+
+func TestAPullSurvivesLostConnections(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	b := imagetest.Blobs{}
+	root := b.Image("amd64", 1, 20<<20, 5<<20)
+	push(t, dial(t, s.GRPC), b, root, "1")
+	through := newCutter(t, s.GRPC)
+	through.cutDown.Store(2_500_000)
+	dir := pull(t, dial(t, through.addr()), tagged("1"))
+	var size int64
+	for d, want := range b {
+		size += int64(len(want))
+		if got := read(t, filepath.Join(dir, "blobs/sha256", d.Encoded())); !bytes.Equal(got, want) {
+			t.Errorf("%s is not what it was", d)
+		}
+	}
+	cuts, down := through.cuts.Load(), through.down.Load()
+	t.Logf("%d cuts; %d bytes for an image of %d", cuts, down, size)
+	if cuts < 10 {
+		t.Errorf("only %d cuts", cuts)
+	}
+	// Of each stream a message may be lost that had not come in whole: 256 KiB,
+	// or 1 MiB of a blob that is read from its beginning.
+	if twice := down - size; twice > cuts*2*(1<<20+10<<10) {
+		t.Errorf("%d bytes were sent twice, %d a cut", twice, twice/cuts)
+	}
+}
+
+// What one server has of an upload another goes on with: they share the bucket,
+// and nothing else.
+func TestAnUploadGoesOnOnAnotherServer(t *testing.T) {
+	b := memory.New(memory.Options{})
+	first := servertest.Start(t, servertest.Options{Bucket: b})
+	second := servertest.Start(t, servertest.Options{Bucket: b})
+	through := newCutter(t, first.GRPC)
+	c := dial(t, through.addr())
+	data := imagetest.TarOf(1, 12<<20)
+	d := ocispec.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
+	moved := sync.OnceFunc(func() {
+		through.server.Store(&second.GRPC)
+		first.Stop(t)
+		through.cutNow()
+	})
+	err := c.Upload(t.Context(), repo, d, watched{transfer.Bytes(bytes.NewReader(data), d.Size), func(at int64) {
+		if at > 7<<20 {
+			moved()
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing, err := dial(t, second.GRPC).FindMissing(t.Context(), repo, []digest.Digest{d.Digest})
+	if err != nil || len(missing) > 0 {
+		t.Errorf("missing %v: %v", missing, err)
+	}
+	if up := through.up.Load(); up > d.Size+6<<20 {
+		t.Errorf("%d bytes were sent of %d", up, d.Size)
+	}
+}
+
+// watched tells how far a content has been read.
+type watched struct {
+	transfer.Content
+	at func(int64)
+}
+
+func (w watched) Open(ctx context.Context, offset int64) (io.ReadCloser, error) {
+	r, err := w.Content.Open(ctx, offset)
+	return &watchedReader{r, w.at, offset}, err
+}
+
+type watchedReader struct {
+	io.ReadCloser
+	at  func(int64)
+	pos int64
+}
+
+func (w *watchedReader) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	w.pos += int64(n)
+	w.at(w.pos)
+	return n, err
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	s := open(t, "oci:"+filepath.Dir(filepath.Dir(filepath.Dir(name))))
+	r, err := s.Open(t.Context(), ocispec.Descriptor{Digest: digest.NewDigestFromEncoded("sha256", filepath.Base(name))}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestCallsSurviveARestartOfTheServer(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	through := newCutter(t, s.GRPC)
+	c := dial(t, through.addr())
+	b := imagetest.Blobs{}
+	root := b.Image("amd64", 1, 1000)
+	push(t, c, b, root, "1")
+	through.cutDown.Store(1) // every answer is lost
+	through.cutNow()
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Resolve(t.Context(), repo, tagged("1"), "")
+		done <- err
+	}()
+	for through.cuts.Load() < 3 {
+		select {
+		case err := <-done:
+			t.Fatalf("answered while there was no answer: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	through.cutDown.Store(0)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	l := newCutter(t, "127.0.0.1:1")
+	for addr, says := range map[string]string{
+		"127.0.0.1:1":         "no answer from the server at 127.0.0.1:1: connection refused",
+		l.addr():              "no answer from the server at " + l.addr() + ": ",
+		"unix:/nowhere.sock":  "no such file",
+		"no.such.host.x:7070": "no answer from the server at no.such.host.x:7070: ",
+	} {
+		c, err := client.Dial(addr, client.Options{FirstPatience: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Resolve(t.Context(), repo, tagged("1"), "")
+		t.Log(err)
+		if !client.Unreachable(err) || !strings.Contains(err.Error(), says) || status.Code(err) != codes.Unavailable {
+			t.Errorf("%v, want one that says %q", err, says)
+		}
+		c.Close()
+	}
+}
+
+func TestTheRegistrysPortIsNotGRPC(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	c, err := client.Dial(s.HTTP, client.Options{FirstPatience: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, err = c.Resolve(t.Context(), repo, tagged("1"), "")
+	if err == nil || !strings.Contains(err.Error(), "its registry's port") {
+		t.Error(err)
+	}
+}
+
+func TestAnswersHaveReasons(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	c := dial(t, s.GRPC)
+	_, err := c.Resolve(t.Context(), repo, tagged("1"), "")
+	if r := client.ReasonOf(err); r != pb.Reason_REASON_NAME_UNKNOWN && r != pb.Reason_REASON_MANIFEST_UNKNOWN {
+		t.Errorf("%v: %v", r, err)
+	}
+	d := digest.FromString("nothing")
+	if _, err = c.Read(t.Context(), repo, d, 0, 0); client.ReasonOf(err) != pb.Reason_REASON_BLOB_UNKNOWN {
+		t.Errorf("%v", err)
+	}
+	m := imagetest.Blobs{}
+	root := m.Image("amd64", 1, 10)
+	err = c.PutManifest(t.Context(), repo, root, m[root.Digest])
+	e, ok := errors.AsType[*client.Error](err)
+	if !ok || e.Reason != pb.Reason_REASON_MANIFEST_BLOB_UNKNOWN || len(e.Missing) != 2 {
+		t.Errorf("%+v: %v", e, err)
+	}
+}
+
+func TestADamagedSourceIsNotStored(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	c := dial(t, s.GRPC)
+	b := imagetest.Blobs{}
+	root := b.Image("amd64", 1, 5<<20)
+	var layer digest.Digest
+	for d, data := range b {
+		if len(data) > 1<<20 {
+			layer = d
+		}
+	}
+	dir := b.Layout(t, root)
+	bad := bytes.Clone(b[layer])
+	bad[len(bad)-1] ^= 1
+	imagetest.Put(t, dir, "blobs/sha256/"+layer.Encoded(), bad)
+	_, err := c.Push(t.Context(), open(t, "oci:"+dir), repo, "1", client.CopyOptions{})
+	if !errors.Is(err, transfer.ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+	missing, err := c.FindMissing(t.Context(), repo, []digest.Digest{layer, digest.FromBytes(bad)})
+	if err != nil || len(missing) != 2 {
+		t.Errorf("missing %v, %v", missing, err)
+	}
+}
+
+func TestALayerThatIsNoTarIsSaid(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	c := dial(t, s.GRPC)
+	b := imagetest.Blobs{}
+	b.Image("amd64", 1, 100)
+	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest}
+	m.SchemaVersion = 2
+	other := digest.FromString("another tar")
+	m.Config = b.AddJSON(ocispec.MediaTypeImageConfig, ocispec.Image{
+		Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"},
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{other}},
+	})
+	m.Layers = []ocispec.Descriptor{b.Add(ocispec.MediaTypeImageLayerGzip, imagetest.Gzipped(imagetest.TarOf(3, 1000)))}
+	r := push(t, c, b, b.AddJSON(ocispec.MediaTypeImageManifest, m), "1")
+	err := c.WaitLayers(t.Context(), repo, r.Manifests)
+	e, ok := errors.AsType[*client.LayerError](err)
+	if !ok || e.Number != 1 || e.Layer != m.Layers[0].Digest || e.Problem == "" {
+		t.Errorf("%v", err)
+	}
+	t.Log(err)
+}
+
+func TestReadAPart(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	through := newCutter(t, s.GRPC)
+	c := dial(t, through.addr())
+	data := imagetest.TarOf(1, 3<<20)
+	d := ocispec.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
+	if err := c.Upload(t.Context(), repo, d, transfer.Bytes(bytes.NewReader(data), d.Size)); err != nil {
+		t.Fatal(err)
+	}
+	through.cutDown.Store(700_000)
+	through.cutNow()
+	for _, part := range [][2]int64{{0, 0}, {1, 0}, {5, 10}, {1 << 20, 1 << 20}, {d.Size - 1, 0}, {0, d.Size}} {
+		r, err := c.Read(t.Context(), repo, d.Digest, part[0], part[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		if err != nil {
+			t.Errorf("%v: %v", part, err)
+		}
+		r.Close()
+		want := data[part[0]:]
+		if part[1] > 0 {
+			want = want[:part[1]]
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%v: %d bytes that are not those asked for", part, len(got))
+		}
+	}
+	if through.cuts.Load() < 5 {
+		t.Errorf("%d cuts", through.cuts.Load())
+	}
+	if _, err := c.Read(t.Context(), repo, d.Digest, d.Size+1, 0); client.ReasonOf(err) != pb.Reason_REASON_RANGE_INVALID {
+		t.Errorf("behind the end: %v", err)
+	}
+}
+
+func TestAPushThatIsCancelledLeavesNoUpload(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	c := dial(t, s.GRPC)
+	ctx, cancel := context.WithCancel(t.Context())
+	d := ocispec.Descriptor{Digest: digest.FromString("never whole"), Size: 10 << 20}
+	err := c.Upload(ctx, repo, d, endless{cancel})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	bucket := s.Store.Bucket()
+	for info, err := range bucket.List(t.Context(), "uploads/", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _, err := bucket.Get(t.Context(), info.Key, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, err := io.ReadAll(r)
+		r.Close()
+		if err != nil || !bytes.Contains(record, []byte(`"aborted":true`)) {
+			t.Errorf("%s is left: %s %v", info.Key, record, err)
+		}
+	}
+}
+
+// endless ends the push after 2 MiB, and never itself.
+type endless struct{ stop func() }
+
+func (e endless) Open(ctx context.Context, _ int64) (io.ReadCloser, error) {
+	return io.NopCloser(io.MultiReader(bytes.NewReader(make([]byte, 2<<20)), stopped{ctx, e.stop})), nil
+}
+
+type stopped struct {
+	ctx  context.Context
+	stop func()
+}
+
+func (s stopped) Read([]byte) (int, error) {
+	s.stop()
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
+}
