@@ -135,7 +135,7 @@ type Bucket interface {
 	Deleter
 	Multiparter
 	// Features never changes and does no I/O. What they are worth is for
-	// [Probe] to find out.
+	// package probe to find out.
 	Features() Features
 	// Clock returns the bucket's own time, to the second, as it was at some
 	// moment during the call. Errors: ErrUnavailable.
@@ -171,4 +171,13 @@ type Presigner interface {
 	// PresignGet returns a URL from which anyone may read the object at key
 	// for the time given, at most 7 days. No I/O; the object need not exist.
 	PresignGet(ctx context.Context, key string, expires time.Duration) (string, error)
+}
+
+// A LateWriter is a Bucket whose own server refuses late writes, so that a probe
+// can send it one.
+type LateWriter interface {
+	// PrepareLate prepares to write data under key. What it returns sends the
+	// write, whenever it is called and whatever the time is then. It fails with
+	// ErrTooLate when the bucket refuses it because it arrived after notAfter.
+	PrepareLate(ctx context.Context, key string, data []byte, notAfter time.Time) (send func(context.Context) error, err error)
 }

@@ -74,6 +74,7 @@ type Bucket struct {
 var (
 	_ bucket.Bucket             = (*Bucket)(nil)
 	_ bucket.Presigner          = (*Bucket)(nil)
+	_ bucket.LateWriter         = (*Bucket)(nil)
 	_ bucket.ConditionalDeleter = deletesIf{}
 )
 

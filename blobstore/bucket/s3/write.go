@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/xml"
@@ -103,15 +104,37 @@ func (b *Bucket) putPresigned(ctx context.Context, key string, in io.Reader, siz
 	if err != nil {
 		return "", err
 	}
+	return b.sendPut(ctx, u, header, in, size, expires, reply)
+}
+
+// sendPut writes to a presigned URL.
+func (b *Bucket) sendPut(ctx context.Context, u *url.URL, header http.Header, in io.Reader, size int64, expires time.Time, reply *reply) (bucket.ETag, error) {
 	answer, err := b.send(ctx, http.MethodPut, u, header, in, size)
-	if err != nil {
-		var resp minio.ErrorResponse
-		if errors.As(err, &resp) && resp.StatusCode == http.StatusForbidden && !reply.date.Before(expires) {
-			return "", fmt.Errorf("%w of %s: it is %s there", bucket.ErrTooLate, cond.NotAfter.UTC(), reply.date)
-		}
-		return "", err
+	var resp minio.ErrorResponse
+	if errors.As(err, &resp) && resp.StatusCode == http.StatusForbidden && !reply.date.Before(expires) {
+		return "", fmt.Errorf("%w of %s: it is %s there", bucket.ErrTooLate, expires, reply.date)
 	}
-	return trimQuotes(answer.Get("ETag")), nil
+	return trimQuotes(answer.Get("ETag")), err
+}
+
+// PrepareLate implements bucket.LateWriter.
+func (b *Bucket) PrepareLate(ctx context.Context, key string, data []byte, notAfter time.Time) (func(context.Context) error, error) {
+	in, size := bytes.NewReader(data), int64(len(data))
+	sum, err := checksum(ctx, in, size)
+	if err != nil {
+		return nil, b.fail("put", key, err)
+	}
+	header := http.Header{checksumHeader: {sum}}
+	u, expires, err := b.presign(ctx, http.MethodPut, key, header, notAfter)
+	if err != nil {
+		return nil, b.fail("put", key, err)
+	}
+	return func(ctx context.Context) error {
+		return b.do(ctx, "put", key, func(ctx context.Context, reply *reply) error {
+			_, err := b.sendPut(ctx, u, header, in, size, expires, reply)
+			return err
+		})
+	}, nil
 }
 
 const (
