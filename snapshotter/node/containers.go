@@ -1,0 +1,193 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/snapshotter/overlay"
+)
+
+// A container is one of containerd's containers whose writable layer is here.
+type container struct {
+	*pb.Container
+	snapshot string // the name of its writable layer in overlay
+}
+
+type imageKey struct {
+	namespace, id string
+	created       time.Time
+}
+
+// Labels are shown, and so they are bounded.
+const (
+	maxLabels   = 64
+	maxLabelLen = 1024
+)
+
+// containers lists the containers of all namespaces, ordered by namespace and
+// id. One that is removed meanwhile is left out.
+func (a *Agent) containers(ctx context.Context) ([]container, error) {
+	names, err := a.containerd.NamespaceService().List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w at %s: %w", errNoContainerd, a.cfg.Containerd, err)
+	}
+	var list []container
+	for _, ns := range names {
+		some, err := a.inNamespace(namespaces.WithNamespace(ctx, ns), ns)
+		if err != nil {
+			return nil, fmt.Errorf("containers of namespace %s: %w", ns, err)
+		}
+		list = append(list, some...)
+	}
+	slices.SortFunc(list, func(x, y container) int {
+		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Id, y.Id))
+	})
+	a.forgetImages(list)
+	return list, nil
+}
+
+func (a *Agent) inNamespace(ctx context.Context, ns string) ([]container, error) {
+	all, err := a.containerd.ContainerService().List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(c containers.Container) bool { return c.Snapshotter != a.cfg.Snapshotter })
+	if len(all) == 0 {
+		return nil, nil
+	}
+	states, err := a.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snaps, err := a.cfg.Snapshots.Names(ctx, ns)
+	if err != nil {
+		return nil, err
+	}
+	var list []container
+	for _, c := range all {
+		name, ok := snaps[c.SnapshotKey]
+		if !ok {
+			continue // being made or removed
+		}
+		one, err := a.describe(ctx, ns, c, name)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("container %s: %w", c.ID, err)
+		}
+		one.State = states[c.ID]
+		if one.State == pb.ContainerState_CONTAINER_STATE_UNSPECIFIED {
+			one.State = pb.ContainerState_CONTAINER_STATE_STOPPED // it has no task
+		}
+		list = append(list, one)
+	}
+	return list, nil
+}
+
+// states tells the state of every task in the context's namespace.
+func (a *Agent) states(ctx context.Context) (map[string]pb.ContainerState, error) {
+	resp, err := a.containerd.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return nil, err
+	}
+	states := make(map[string]pb.ContainerState, len(resp.Tasks))
+	for _, t := range resp.Tasks {
+		states[t.ID] = state(t.Status)
+	}
+	return states, nil
+}
+
+func state(s task.Status) pb.ContainerState {
+	switch s {
+	case task.Status_CREATED:
+		return pb.ContainerState_CONTAINER_STATE_CREATED
+	case task.Status_RUNNING:
+		return pb.ContainerState_CONTAINER_STATE_RUNNING
+	case task.Status_PAUSED, task.Status_PAUSING:
+		return pb.ContainerState_CONTAINER_STATE_PAUSED
+	default:
+		return pb.ContainerState_CONTAINER_STATE_STOPPED
+	}
+}
+
+func (a *Agent) describe(ctx context.Context, ns string, c containers.Container, snapshot string) (container, error) {
+	info, err := a.cfg.Snapshots.Stat(ctx, snapshot)
+	if err != nil {
+		return container{}, err
+	}
+	usage, err := a.cfg.Snapshots.Usage(ctx, snapshot)
+	if err != nil {
+		return container{}, err
+	}
+	_, _, chainID, _ := overlay.ParseName(info.Parent)
+	p := &pb.Container{
+		Namespace: ns, Id: c.ID, Image: c.Image, ChainId: chainID, NodeId: a.id,
+		CreatedAt: timestamppb.New(c.CreatedAt), WrittenBytes: usage.Size, WrittenInodes: usage.Inodes,
+		Labels: boundedLabels(c.Labels),
+	}
+	if p.ImageDigest, err = a.imageDigest(ctx, imageKey{ns, c.ID, c.CreatedAt}, c.Image); err != nil {
+		return container{}, err
+	}
+	return container{p, snapshot}, nil
+}
+
+// imageDigest is what the container's image named when the container was first
+// seen: the name may be given to another image while the container runs.
+func (a *Agent) imageDigest(ctx context.Context, key imageKey, image string) (string, error) {
+	a.mu.Lock()
+	d, ok := a.images[key]
+	a.mu.Unlock()
+	if ok || image == "" {
+		return d, nil
+	}
+	img, err := a.containerd.ImageService().Get(ctx, image)
+	if errdefs.IsNotFound(err) {
+		return "", nil // removed while the container runs
+	}
+	if err != nil {
+		return "", err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.images[key] = string(img.Target.Digest)
+	return a.images[key], nil
+}
+
+func (a *Agent) forgetImages(list []container) {
+	there := make(map[imageKey]bool, len(list))
+	for _, c := range list {
+		there[imageKey{c.Namespace, c.Id, c.CreatedAt.AsTime()}] = true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.images, func(k imageKey, _ string) bool {
+		return !there[imageKey{k.namespace, k.id, k.created.UTC()}]
+	})
+}
+
+func boundedLabels(all map[string]string) map[string]string {
+	keys := slices.Sorted(maps.Keys(all))
+	out := make(map[string]string, min(len(keys), maxLabels))
+	for _, k := range keys {
+		if len(out) < maxLabels && len(k) <= maxLabelLen && len(all[k]) <= maxLabelLen {
+			out[k] = all[k]
+		}
+	}
+	return out
+}
+
+var errAmbiguous = errors.New("more than one container fits")

@@ -1,0 +1,110 @@
+// Package node is what Lamina knows of the containers of one host: which there
+// are, on which image, and how much each has written. It asks containerd, over
+// all namespaces, and speaks of the containers whose snapshotter is Lamina's.
+//
+// An Agent answers for them on the snapshotter's socket (lamina.v1.Containers),
+// and reports them to a server whenever something changes. Nothing waits for a
+// report: when the server is away, the state of the moment is sent once it is
+// back.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"google.golang.org/grpc"
+
+	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/snapshotter/overlay"
+)
+
+// Config of an Agent.
+type Config struct {
+	// Containerd is the path of containerd's socket.
+	Containerd string
+	// Snapshotter is how containerd's configuration calls Lamina's: "lamina".
+	Snapshotter string
+	// Snapshots are the snapshots that the containers have.
+	Snapshots *overlay.Snapshotter
+	// Root is the folder of what the agent keeps, on the disk of the snapshots.
+	Root string
+	// Server is the gRPC address of the server that diffs are pushed to when a
+	// reference names no other.
+	Server string
+	// Version of this program, as the server shows it.
+	Version string
+	// Log is told what goes wrong. Nil means slog.Default().
+	Log *slog.Logger
+}
+
+// An Agent is safe for concurrent use.
+type Agent struct {
+	cfg        Config
+	log        *slog.Logger
+	id         string
+	hostname   string
+	containerd *containerd.Client
+
+	mu     sync.Mutex
+	images map[imageKey]string // what each container's image named when it was first seen
+}
+
+// New makes an agent. It connects to containerd when it first needs it, which
+// may be long after containerd's own start, or before. The caller closes it.
+func New(cfg Config) (*Agent, error) {
+	if cfg.Snapshotter == "" {
+		cfg.Snapshotter = "lamina"
+	}
+	log := cfg.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	id, err := identity(cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name of this host: %w", err)
+	}
+	c, err := containerd.New(cfg.Containerd, containerd.WithTimeout(dialTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("containerd at %s: %w", cfg.Containerd, err)
+	}
+	return &Agent{cfg: cfg, log: log, id: id, hostname: host, containerd: c, images: map[imageKey]string{}}, nil
+}
+
+// dialTimeout bounds how long a call waits for a containerd that is not there.
+const dialTimeout = 5 * time.Second
+
+// ID is the node's id.
+func (a *Agent) ID() string { return a.id }
+
+// Close ends the connection to containerd.
+func (a *Agent) Close() error { return a.containerd.Close() }
+
+// Node describes this node and its containers as they are now.
+// Errors: containerd's, when it does not answer.
+func (a *Agent) Node(ctx context.Context) (*pb.Node, error) {
+	list, err := a.containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := &pb.Node{Id: a.id, Hostname: a.hostname, Version: a.cfg.Version}
+	for _, c := range list {
+		n.Containers = append(n.Containers, c.Container)
+	}
+	return n, nil
+}
+
+// errNoContainerd is the class of errors of a containerd that does not answer.
+var errNoContainerd = errors.New("containerd does not answer")
+
+// Register serves lamina.v1.Containers on s.
+func (a *Agent) Register(s *grpc.Server) { pb.RegisterContainersServer(s, &service{agent: a}) }
