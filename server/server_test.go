@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/bucket/buckettest/servers"
 	"github.com/laminastore/lamina/blobstore/bucket/memory"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/server"
@@ -219,5 +220,24 @@ func TestOpenAddressesAreWarnedOf(t *testing.T) {
 		if got := strings.Contains(log.String(), "no authentication"); got != want {
 			t.Errorf("%s: warned %v, want %v: %s", address, got, want, &log)
 		}
+	}
+}
+
+// The whole way in: open, probe, serve, on each kind of bucket.
+func TestRunOnEachKindOfBucket(t *testing.T) {
+	for name, url := range map[string]string{
+		"memory": "memory:", "file": "file://" + t.TempDir(), "s3": servers.MinIO(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			s := servertest.Start(t, servertest.Options{Config: server.Config{Bucket: url, Logger: slog.New(slog.NewTextHandler(&log, nil))}})
+			if code, body := get(t, "http://"+s.Metrics+"/readyz"); code != 200 {
+				t.Errorf("%d %s", code, body)
+			}
+			s.Stop(t)
+			if !strings.Contains(log.String(), "bucket is fit") {
+				t.Errorf("not probed: %s", &log)
+			}
+		})
 	}
 }
