@@ -16,7 +16,8 @@ type body struct {
 	// armed is when the read deadline was last set.
 	armed time.Time
 	// strict is for HTTP/2, where a deadline that passes while nobody reads
-	// ends the stream: it is taken away after each read.
+	// ends the stream: it is taken away after each read. In HTTP/1 one that has
+	// passed is forgotten when a new one is set, or the body has been read.
 	strict bool
 
 	received int64
@@ -41,22 +42,13 @@ func (b *body) Read(p []byte) (int, error) {
 	case err != nil && b.err == nil:
 		b.err = err
 	}
-	// From the end of the body on the connection is read only to learn that the
-	// client is gone. A deadline would look like that.
-	if b.eof || b.strict {
-		b.disarm()
+	if b.strict {
+		_ = b.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err
 }
 
 func (b *body) Close() error { return b.src.Close() }
-
-func (b *body) disarm() {
-	if !b.armed.IsZero() {
-		_ = b.rc.SetReadDeadline(time.Time{})
-		b.armed = time.Time{}
-	}
-}
 
 // finish prepares for what the server does with a body that was not read: it
 // takes a little of it, and that must not last.

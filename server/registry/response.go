@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"time"
 )
@@ -91,7 +93,11 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	if ok {
 		limited.N = left
 	}
-	w.note(n, nil) // err may be of reading; a failed connection shows at the end of the request
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op != "read" && op.Op != "dial" {
+		w.note(n, err)
+	} else { // of reading from the bucket
+		w.note(n, nil)
+	}
 	return n, err
 }
 

@@ -115,18 +115,18 @@ func (c *call) readError(err error) error {
 	if err == nil || c.body.err == nil {
 		return err
 	}
-	got := strconv.FormatInt(c.body.received, 10) + " bytes"
+	got := itoa(c.body.received) + " bytes"
 	if c.ContentLength >= 0 {
 		got += " of " + itoa(c.ContentLength)
 	}
+	e := failure(errClientGone, c.Method+" "+clipQuote(c.URL.Path), "the body ended after "+got, "send it again")
 	if errors.Is(c.body.err, os.ErrDeadlineExceeded) {
 		c.w.Header().Set("Connection", "close")
-		return failure(errClientIdle, c.Method+" "+clipQuote(c.URL.Path), "nothing came for "+c.body.idle.String()+" after "+got,
-			"send the rest at the offset that the upload's status says")
+		e.Class, e.Detail = errClientIdle, "nothing came for "+c.body.idle.String()+" after "+got
 	}
-	e := failure(errClientGone, c.Method+" "+clipQuote(c.URL.Path), "the body ended after "+got,
-		"send as many bytes as Content-Length says; an upload goes on at the offset that its status says")
-	e.Err = c.body.err
+	if c.route.resource == resUpload {
+		e.Remedy = "go on at the offset that the upload's status says"
+	}
 	return e
 }
 

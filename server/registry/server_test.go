@@ -40,6 +40,11 @@ type server struct {
 // serve starts a registry over b, or over a new bucket in memory.
 func serve(t *testing.T, b bucket.Bucket, change ...func(*blobstore.Options, *registry.Options)) *server {
 	t.Helper()
+	return serveHTTP(t, false, b, change...)
+}
+
+func serveHTTP(t *testing.T, http2 bool, b bucket.Bucket, change ...func(*blobstore.Options, *registry.Options)) *server {
+	t.Helper()
 	if b == nil {
 		b = memory.New(memory.Options{})
 	}
@@ -56,11 +61,15 @@ func serve(t *testing.T, b bucket.Bucket, change ...func(*blobstore.Options, *re
 	im := images.New(store, checker, images.Options{Logger: logger})
 	hs := httptest.NewUnstartedServer(nil)
 	hs.Config = registry.NewServer(registry.New(store, im, ro), ro)
-	hs.Start()
-	s := &server{t: t, URL: hs.URL, store: store, images: im, logged: logs, client: &http.Client{
-		Transport:     &http.Transport{DisableCompression: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	if http2 {
+		hs.EnableHTTP2 = true
+		hs.StartTLS()
+	} else {
+		hs.Start()
+	}
+	s := &server{t: t, URL: hs.URL, store: store, images: im, logged: logs, client: hs.Client()}
+	s.client.Transport.(*http.Transport).DisableCompression = true
+	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.close = sync.OnceFunc(func() {
 		s.client.CloseIdleConnections()
 		hs.Close()
@@ -118,6 +127,7 @@ func (l *logged) line(t *testing.T, routeOrID string) map[string]any {
 // An answer is a response that has been read.
 type answer struct {
 	t      *testing.T
+	logged *logged
 	what   string
 	status int
 	header http.Header
@@ -164,13 +174,16 @@ func (s *server) try(method, path string, body any, headers ...string) (answer, 
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
-	return answer{s.t, method + " " + path, resp.StatusCode, resp.Header, raw}, err
+	return answer{s.t, s.logged, method + " " + path, resp.StatusCode, resp.Header, raw}, err
 }
 
 // is checks the status, and headers given as "Name: value".
 func (a answer) is(status int, headers ...string) answer {
 	a.t.Helper()
 	if a.status != status {
+		if a.status == 500 {
+			a.t.Log(a.logged.line(a.t, a.header.Get("X-Request-Id"))["error"])
+		}
 		a.t.Fatalf("%s: status %d, want %d: %.500s", a.what, a.status, status, a.body)
 	}
 	for _, h := range headers {
