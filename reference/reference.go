@@ -28,6 +28,9 @@ const (
 	// MaxRepositoryLength is the longest repository name in bytes; clients
 	// limit the name with the host to 255.
 	MaxRepositoryLength = 255
+	// MaxPartLength is the longest part of one between slashes: what a folder
+	// of a file system may be called, less a few.
+	MaxPartLength = 240
 	// MaxTagLength is the longest tag in bytes.
 	MaxTagLength = 128
 )
@@ -48,6 +51,11 @@ func ParseRepository(s string) (Repository, error) {
 		return "", fmt.Errorf("%w: %q… has %d characters, allowed are %d", ErrRepository, s[:32], len(s), MaxRepositoryLength)
 	case !repositoryRE.MatchString(s):
 		return "", fmt.Errorf("%w %q: use lower-case letters, digits and single separators (. _ __ -), with / between parts", ErrRepository, s)
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if len(part) > MaxPartLength {
+			return "", fmt.Errorf("%w: its part %q… has %d characters, allowed are %d", ErrRepository, part[:32], len(part), MaxPartLength)
+		}
 	}
 	return Repository(s), nil
 }

@@ -9,12 +9,12 @@ import (
 const sha = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 func TestRepositoryNames(t *testing.T) {
-	for _, ok := range []string{"a", "demo/node-app", "a/b/c", "a__b", "a---b", "a.b_c", strings.Repeat("a", 255)} {
+	for _, ok := range []string{"a", "demo/node-app", "a/b/c", "a__b", "a---b", "a.b_c", strings.Repeat("a", 240), strings.Repeat("a", 240) + "/" + strings.Repeat("b", 14)} {
 		if r, err := ParseRepository(ok); err != nil || string(r) != ok {
 			t.Errorf("%q: %v", ok, err)
 		}
 	}
-	for _, bad := range []string{"", "A", "demo/Node", "../etc", "a/../b", "a//b", "/a", "a/", "a..b", "a___b", "-a", "a-", "a b", "a\n", strings.Repeat("a", 256)} {
+	for _, bad := range []string{"", "A", "demo/Node", "../etc", "a/../b", "a//b", "/a", "a/", "a..b", "a___b", "-a", "a-", "a b", "a\n", strings.Repeat("a", 256), strings.Repeat("a", 241)} {
 		if _, err := ParseRepository(bad); !errors.Is(err, ErrRepository) {
 			t.Errorf("%.40q: got %v", bad, err)
 		}
