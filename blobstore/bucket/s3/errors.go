@@ -42,6 +42,8 @@ var again = map[string]bool{
 	"SlowDown": true, "SlowDownRead": true, "SlowDownWrite": true, "Throttling": true, "RequestTimeout": true,
 	"InternalError": true, "ServiceUnavailable": true, "ConditionalRequestConflict": true, "OperationAborted": true,
 	"XMinioServerNotInitialized": true,
+	// What arrived does not have the checksum that we sent.
+	"BadDigest": true, "XAmzContentChecksumMismatch": true,
 	// versitygw, when it removes a folder that has become empty while we write
 	// the next object into it. (Really so it is only if the caller breaks the
 	// rule that no key is a folder of another.)

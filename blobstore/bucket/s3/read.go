@@ -128,7 +128,8 @@ func (r *reader) Close() error {
 	return r.body.Close()
 }
 
-// Stat implements bucket.Reader.
+// Stat implements bucket.Reader. The answer to HEAD has no body: on servers
+// that do not say it in a header, a bucket that is gone is one without objects.
 func (b *Bucket) Stat(ctx context.Context, key string) (info bucket.Info, err error) {
 	if err := check("stat", key); err != nil {
 		return bucket.Info{}, err

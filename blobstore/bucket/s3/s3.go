@@ -175,12 +175,12 @@ func findCredentials(given *credentials.Credentials) (*credentials.Credentials, 
 	if given != nil {
 		return given, nil
 	}
-	creds := credentials.NewChainCredentials([]credentials.Provider{
-		&credentials.EnvAWS{},
-		&credentials.FileAWSCredentials{},
+	providers := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
+	if os.Getenv("AWS_EC2_METADATA_DISABLED") != "true" {
 		// Outside of a cloud nothing answers there.
-		&credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second}},
-	})
+		providers = append(providers, &credentials.IAM{Client: &http.Client{Timeout: 5 * time.Second}})
+	}
+	creds := credentials.NewChainCredentials(providers)
 	v, err := creds.GetWithContext(nil)
 	if err != nil {
 		return nil, fmt.Errorf("look for credentials: %w", err)

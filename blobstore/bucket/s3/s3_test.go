@@ -3,13 +3,14 @@ package s3
 import (
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/bucket/buckettest"
 	"github.com/laminastore/lamina/blobstore/bucket/buckettest/servers"
 )
 
-func openTest(t *testing.T, raw, prefix string) bucket.Bucket {
+func openTest(t testing.TB, raw, prefix string) bucket.Bucket {
 	t.Helper()
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -33,3 +34,5 @@ func TestContractOnVersityGW(t *testing.T) {
 	t.Parallel()
 	buckettest.Test(t, func(t *testing.T) bucket.Bucket { return openTest(t, servers.VersityGW(t), "some/prefix") })
 }
+
+func farOff() time.Time { return time.Now().Add(time.Hour) }
