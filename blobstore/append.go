@@ -49,6 +49,7 @@ type appender struct {
 type sentPart struct {
 	bytes int64  // new ones, without those of a tail that is part of it
 	hash  []byte // the state after it
+	tags  []byte // of its chunks
 	part  bucket.Part
 	err   error
 }
@@ -158,9 +159,18 @@ func (a *appender) takePart(ctx context.Context) error {
 
 // send sends what is in the buffer on its way as the next part.
 func (a *appender) send(ctx context.Context) error {
+	// What has arrived is kept, also when the connection breaks in this moment:
+	// a client whose connections are short would otherwise never get past here.
+	longer, done := outlive(ctx)
+	sent := false
+	defer func() {
+		if !sent {
+			done()
+		}
+	}()
 	buf, size, tail := a.part, a.n, a.tail
 	if tail > 0 {
-		if err := a.s.readTail(ctx, a.record.Tail, buf[:tail]); err != nil {
+		if err := a.s.readTail(longer, a.record.Tail, buf[:tail]); err != nil {
 			return err
 		}
 	}
@@ -168,31 +178,28 @@ func (a *appender) send(ctx context.Context) error {
 	if most := a.s.bucket.Features().MaxParts; number > most {
 		return fail(ErrTooLarge, a.ss.id, "more than %d parts of %d bytes", most, a.s.options.PartSize).remedy("run the server with a larger part size")
 	}
-	// What has arrived is kept, also when the connection breaks in this moment:
-	// a client whose connections are short would otherwise never get past here.
-	ctx, done := outlive(ctx)
 	key := dataKey(a.record.Data)
 	if a.record.Multipart == "" {
-		id, err := a.s.bucket.CreateMultipart(ctx, key)
+		id, err := a.s.bucket.CreateMultipart(longer, key)
 		if err != nil {
-			done()
 			return err
 		}
 		a.record.Multipart = id
 	}
 	state, err := saveHash(a.ss.hash)
 	if err != nil {
-		done()
 		return err
 	}
 	p := &sentPart{bytes: int64(size - tail), hash: state}
 	a.sent = append(a.sent, p)
 	a.part, a.n, a.tail = nil, 0, 0
 	id := a.record.Multipart
+	sent = true
 	a.group.Go(func() error {
 		defer done()
 		defer a.s.buffers.put(buf)
-		p.part, p.err = a.s.bucket.PutPart(ctx, key, id, number, bytes.NewReader(buf[:size]), int64(size))
+		p.tags = a.s.voucher.tags(buf[:size], int64(number-1)*int64(size)/chunkSize)
+		p.part, p.err = a.s.bucket.PutPart(longer, key, id, number, bytes.NewReader(buf[:size]), int64(size))
 		return p.err
 	})
 	if len(a.sent) < checkpoint {
@@ -228,6 +235,7 @@ func (a *appender) settle() error {
 		if p.err != nil {
 			break
 		}
+		a.ss.tags = append(a.ss.tags[:min(len(a.ss.tags), len(a.record.Parts))], p.tags)
 		a.record.Parts = append(a.record.Parts, p.part)
 		a.record.Tail = nil // the first part has taken it in
 		a.record.Offset += p.bytes

@@ -365,3 +365,28 @@ func TestVerdictStaysWithTheBlob(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What has been checked once is checked again, by other means, and damage that
+// came later is found.
+func TestDamageThatComesLaterIsFound(t *testing.T) {
+	for _, n := range []int{200_000, 700_000, 3*partSize + 5} {
+		s, c, b := newStore(t)
+		data, d := put(t, s, n, 1)
+		mustRead(t, s, d, data)
+		other := open(t, b, options(c)) // has not seen it come in
+		mustRead(t, other, d, data)
+		mustRead(t, other, d, data)
+		damage(t, b, d)
+		for _, s := range []*blobstore.Store{s, other} {
+			var got bytes.Buffer
+			r, err := s.Open(t.Context(), repo, d, 0, -1)
+			if err == nil {
+				_, err = r.WriteTo(&got)
+				r.Close()
+			}
+			if !errors.Is(err, blobstore.ErrCorrupt) && !errors.Is(err, blobstore.ErrBlobUnknown) || got.Len() >= n || !bytes.HasPrefix(data, got.Bytes()) {
+				t.Fatalf("%d: %d bytes served, %v", n, got.Len(), err)
+			}
+		}
+	}
+}

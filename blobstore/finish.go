@@ -106,8 +106,18 @@ func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 	if err != nil {
 		return Blob{}, err
 	}
+	s.vouch(m, ss.tags)
 	s.end(ss, leftover)
 	return b, nil
+}
+
+// vouch remembers the tags of data that has just become a blob's: of its bytes
+// if they are here, or of its parts.
+func (s *Store) vouch(m made, parts [][]byte) {
+	if m.bytes != nil {
+		parts = [][]byte{s.voucher.tags(m.bytes, 0)}
+	}
+	s.voucher.keep(m.data, m.size, slices.Concat(parts...))
 }
 
 func mismatch(want, got digest.Digest, size int64) *Error {
@@ -184,6 +194,8 @@ func (a *appender) complete(ctx context.Context, d digest.Digest, size int64) er
 	if b, err := a.joined(ctx); err != nil {
 		return err
 	} else if len(b) > 0 {
+		at := int64(len(r.Parts)) * s.options.PartSize / chunkSize
+		a.ss.tags = append(a.ss.tags[:min(len(a.ss.tags), len(r.Parts))], s.voucher.tags(b, at))
 		p, err := s.bucket.PutPart(ctx, key, r.Multipart, len(r.Parts)+1, bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return err

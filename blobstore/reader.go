@@ -7,9 +7,10 @@ import (
 	"sync"
 )
 
-// A Reader reads a blob or a part of one. The bytes of a whole blob are hashed
+// A Reader reads a blob or a part of one. The bytes of a whole blob are checked
 // as they pass: when they do not match, Read and WriteTo fail with ErrCorrupt
-// before the last of them is delivered. Parts cannot be checked.
+// before the last of them is delivered. The first time this is done by hashing
+// them, and then chunk by chunk (see voucher). Parts cannot be checked.
 //
 // A Reader is for one goroutine, and is closed by whoever opened it.
 type Reader struct {
@@ -19,7 +20,9 @@ type Reader struct {
 	src   io.ReadCloser
 	left  int64 // bytes not yet read from src
 	whole bool
-	hash  hash.Hash // nil for a part
+	hash  hash.Hash // nil for a part, and when the voucher knows the data
+	index int64     // of the next chunk, of a whole blob
+	tags  []byte    // of all chunks, or of those hashed so far
 
 	chunk []byte // the pooled buffer that Read uses
 	ready []byte // the part of it that has not been delivered
@@ -32,7 +35,13 @@ const chunkSize = 256 << 10
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 func (r *Reader) begin() *Reader {
-	if r.whole {
+	if !r.whole {
+		return r
+	}
+	if r.copy != "" {
+		r.tags, _ = r.store.voucher.known.Get(r.copy)
+	}
+	if r.tags == nil {
 		r.hash = r.blob.Digest.Algorithm().Hash()
 	}
 	return r
@@ -74,22 +83,51 @@ func (r *Reader) next(buf []byte) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", r.blob.Digest, err)
 	}
 	r.left -= int64(len(b))
-	if r.hash != nil {
-		r.hash.Write(b)
+	if r.whole {
+		if err := r.check(b); err != nil {
+			return nil, err
+		}
 	}
 	if r.left > 0 {
 		return b, nil
 	}
-	if r.hash != nil {
-		if got := sum(r.blob.Digest.Algorithm(), r.hash); got != r.blob.Digest {
-			r.store.log.Error("a copy of a blob is damaged", "digest", r.blob.Digest, "data", r.copy, "actual", got)
-			if r.copy != "" {
-				r.store.suspect(r.blob.Digest, r.copy)
-			}
-			return nil, fail(ErrCorrupt, r.blob.Digest, "the stored bytes have digest %s", got).remedy("push it again")
-		}
-	}
 	return b, io.EOF
+}
+
+// check checks the next chunk of a whole blob, or hashes it, and all of them
+// with the last.
+func (r *Reader) check(b []byte) error {
+	v := r.store.voucher
+	index := r.index
+	r.index++
+	if r.hash == nil {
+		if v.vouches(r.tags, index, b) {
+			return nil
+		}
+		v.known.Remove(r.copy)
+		return r.damaged("bytes from %d are not what they were", index*chunkSize)
+	}
+	r.hash.Write(b)
+	if r.copy != "" {
+		r.tags = v.append(r.tags, index, b)
+	}
+	if r.left > 0 {
+		return nil
+	}
+	if got := sum(r.blob.Digest.Algorithm(), r.hash); got != r.blob.Digest {
+		return r.damaged("the stored bytes have digest %s", got)
+	}
+	v.keep(r.copy, r.blob.Size, r.tags)
+	return nil
+}
+
+func (r *Reader) damaged(format string, args ...any) error {
+	err := fail(ErrCorrupt, r.blob.Digest, format, args...).remedy("push it again")
+	r.store.log.Error("a copy of a blob is damaged", "digest", r.blob.Digest, "data", r.copy, "error", err)
+	if r.copy != "" {
+		r.store.suspect(r.blob.Digest, r.copy)
+	}
+	return err
 }
 
 // WriteTo writes all that is left to w. While a chunk is being written the next
@@ -109,7 +147,7 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 		}
 		return done, r.err
 	}
-	if r.hash == nil { // nothing to hash: let the kernel copy if it can
+	if !r.whole { // nothing to check: let the kernel copy if it can
 		n, err := io.CopyN(w, r.src, r.left)
 		r.left -= n
 		if err == io.EOF {

@@ -26,6 +26,9 @@ type session struct {
 	record  uploadRecord // Hash in it may be behind hash
 	version record.Version
 	hash    hash.Hash
+	// tags are the voucher's, of the parts that this process has sent; parts
+	// that another has sent are not among them.
+	tags [][]byte
 }
 
 func newSession(id string) *session {
@@ -86,7 +89,7 @@ func (s *Store) tooOld(ss *session) error {
 // end forgets the upload; its record and the pieces go with the next reaping.
 func (s *Store) end(ss *session, leftover []piece) {
 	ss.ended = true
-	ss.hash, ss.record = nil, uploadRecord{}
+	ss.hash, ss.record, ss.tags = nil, uploadRecord{}, nil
 	s.reaper.add(uploadKey(ss.id))
 	for _, p := range deletable(leftover) {
 		s.reaper.add(dataKey(p.Data))
@@ -132,7 +135,7 @@ func (s *Store) load(ctx context.Context, ss *session) error {
 			return err
 		}
 	}
-	ss.record, ss.version, ss.hash = r, v, h
+	ss.record, ss.version, ss.hash, ss.tags = r, v, h, nil
 	return nil
 }
 

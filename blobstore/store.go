@@ -59,7 +59,7 @@ type Options struct {
 	RecordCache time.Duration
 
 	// PartSize is the size in bytes of the parts in which uploads go to the
-	// bucket: 8 MiB, and at least the bucket's MinPart.
+	// bucket: 8 MiB, at least the bucket's MinPart, a multiple of 256 KiB.
 	PartSize int64
 	// PartBuffers bounds the memory that all uploads together use for parts:
 	// 8 of PartSize. An upload waits for one when there is none.
@@ -92,7 +92,7 @@ func (o Options) withDefaults(f bucket.Features) Options {
 	if o.PartSize == 0 {
 		o.PartSize = 8 << 20
 	}
-	o.PartSize = max(o.PartSize, f.MinPart, MaxInline+1)
+	o.PartSize = (max(o.PartSize, f.MinPart) + chunkSize - 1) / chunkSize * chunkSize
 	if o.PartBuffers == 0 {
 		o.PartBuffers = 8
 	}
@@ -118,6 +118,7 @@ type Store struct {
 	recent  *lru.Cache[string, []byte] // data name → its bytes
 	uploads *lru.Cache[string, *session]
 	buffers *bufferPool
+	voucher *voucher
 	reaper  *reaper
 
 	mu        sync.Mutex
@@ -138,6 +139,7 @@ func New(b bucket.Bucket, o Options) *Store {
 		recent:   lru.New[string, []byte](o.RecentBytes),
 		uploads:  lru.New[string, *session](maxSessions),
 		buffers:  newBufferPool(o.PartBuffers, int(o.PartSize)),
+		voucher:  newVoucher(),
 		checking: make(map[digest.Digest]bool),
 	}
 	s.reaper = newReaper(b, o.Clock, o.Logger)
