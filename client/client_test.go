@@ -204,8 +204,8 @@ func TestAnUploadGoesOnOnAnotherServer(t *testing.T) {
 	d := ocispec.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
 	moved := sync.OnceFunc(func() {
 		through.server.Store(&second.GRPC)
-		first.Stop(t)
 		through.cutNow()
+		first.Stop(t)
 	})
 	err := c.Upload(t.Context(), repo, d, watched{transfer.Bytes(bytes.NewReader(data), d.Size), func(at int64) {
 		if at > 7<<20 {
@@ -295,7 +295,7 @@ func TestNobodyThere(t *testing.T) {
 	for addr, says := range map[string]string{
 		"127.0.0.1:1":         "no answer from the server at 127.0.0.1:1: connection refused",
 		l.addr():              "no answer from the server at " + l.addr() + ": ",
-		"unix:/nowhere.sock":  "no such file",
+		"unix:/nowhere.sock":  "there is no such socket",
 		"no.such.host.x:7070": "no answer from the server at no.such.host.x:7070: ",
 	} {
 		c, err := client.Dial(addr, client.Options{FirstPatience: 100 * time.Millisecond})

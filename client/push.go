@@ -57,7 +57,7 @@ type LayerError struct {
 }
 
 func (e *LayerError) Error() string {
-	return fmt.Sprintf("layer %d of %d of %s@%s, %s: %s", e.Number, e.Of, e.Repository, e.Manifest, e.Layer, e.Problem)
+	return fmt.Sprintf("the server has it, but layer %d of %d cannot be used, %s: %s", e.Number, e.Of, e.Layer, e.Problem)
 }
 
 // WaitLayers waits until the server has looked into all layers of the

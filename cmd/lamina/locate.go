@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/laminastore/lamina/client"
+	"github.com/laminastore/lamina/reference"
+)
+
+// defaultServer is where a server listens unless it is told otherwise.
+const defaultServer = "localhost:7070"
+
+// addServer gives a command the flags that say where the server is.
+func addServer(cmd *cobra.Command) {
+	cmd.Flags().String("server", "", "the server's gRPC `ADDRESS`: HOST:PORT, or https://HOST:PORT (default: what the registry in REF says, or localhost:7070)")
+	cmd.Flags().StringSlice("plain-http", nil, "registries `HOST[:PORT]` to speak to without TLS; loopback always is")
+}
+
+func plainHTTP(cmd *cobra.Command) []string {
+	hosts, _ := cmd.Flags().GetStringSlice("plain-http")
+	return hosts
+}
+
+// dial connects to the server behind the registry at host ("": none is named).
+// The caller closes the client. Errors: client.ErrNotLamina.
+func (a *app) dial(ctx context.Context, cmd *cobra.Command, host string) (*client.Client, error) {
+	addr, _ := cmd.Flags().GetString("server")
+	if addr == "" && host != "" {
+		var err error
+		if addr, err = client.Find(ctx, host, plainHTTP(cmd)); err != nil {
+			return nil, err
+		}
+	}
+	if addr == "" {
+		addr = defaultServer
+	}
+	return client.Dial(addr, client.Options{UserAgent: "lamina/" + buildVersion()})
+}
+
+// image finds the repository that REF names, on a Lamina server.
+func (a *app) image(ctx context.Context, cmd *cobra.Command, ref string) (*client.Client, reference.Reference, error) {
+	r, err := reference.Parse(ref)
+	if err != nil {
+		return nil, r, usageError{err}
+	}
+	c, err := a.dial(ctx, cmd, r.Host)
+	return c, r, explainOther(err, r.Host)
+}
+
+// explainOther says what can be done about a registry that is not Lamina's.
+func explainOther(err error, host string) error {
+	if !errors.Is(err, client.ErrNotLamina) {
+		return err
+	}
+	return fmt.Errorf("%s is another registry than Lamina's, which only push and pull can work with (--server says where Lamina is)", host)
+}
+
+// splitPrefix takes the host off the beginning of a reference.
+func splitPrefix(prefix string) (host, rest string) {
+	first, rest, ok := strings.Cut(prefix, "/")
+	if first == "localhost" || strings.ContainsAny(first, ".:") && (ok || strings.Contains(first, ":")) {
+		return first, rest
+	}
+	return "", prefix
+}
+
+// name is a reference without the host, as lists show it.
+func name(r reference.Reference) string {
+	r.Host = ""
+	return r.String()
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/laminastore/lamina/server"
+)
+
+func (a *app) serve() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve images: the OCI registry and Lamina's own API over one bucket",
+		Long: `Serves the images in a bucket, to docker, containerd, skopeo and the like as an OCI
+registry over HTTP, and to Lamina's own commands and hosts over gRPC. Any number of
+servers may share one bucket. There is no authentication: the addresses are on
+loopback until they are told otherwise, and should then be on a network that is
+trusted.
+
+The bucket is file:///DIR (a local disk), s3://BUCKET[/PREFIX]?endpoint=URL&region=…
+(with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) or memory:.
+An address may be "off".`,
+		Example: `  lamina serve
+  lamina serve --bucket file:///srv/images --http 10.0.0.5:5000 --grpc 10.0.0.5:7070
+  lamina serve --bucket 's3://images?endpoint=https://s3.example.org&region=eu-central-1'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := a.logger(cmd)
+			if err != nil {
+				return err
+			}
+			f := cmd.Flags()
+			cfg := server.Config{Logger: log}
+			cfg.Bucket, _ = f.GetString("bucket")
+			cfg.HTTP, _ = f.GetString("http")
+			cfg.GRPC, _ = f.GetString("grpc")
+			cfg.Metrics, _ = f.GetString("metrics")
+			slog.SetDefault(log)
+			return server.Run(cmd.Context(), cfg)
+		},
+	}
+	f := cmd.Flags()
+	f.String("bucket", server.DefaultBucket, "the `URL` of the bucket")
+	f.String("http", server.DefaultHTTP, "the `ADDRESS` of the OCI registry")
+	f.String("grpc", server.DefaultGRPC, "the `ADDRESS` of the gRPC API")
+	f.String("metrics", server.DefaultMetrics, "the `ADDRESS` of /healthz, /readyz and metrics")
+	addLog(cmd)
+	return cmd
+}
+
+// addLog gives a command the flags of those that write a log.
+func addLog(cmd *cobra.Command) {
+	cmd.Flags().String("log-level", "info", "the least important `LEVEL` to log: debug, info, warn or error")
+	cmd.Flags().String("log-format", "text", "how to log: text, or json")
+}
+
+// logger writes to standard error.
+func (a *app) logger(cmd *cobra.Command) (*slog.Logger, error) {
+	level, _ := cmd.Flags().GetString("log-level")
+	format, _ := cmd.Flags().GetString("log-format")
+	return newLogger(a.err, level, format)
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	o := &slog.HandlerOptions{}
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usagef("--log-level %q is none of debug, info, warn, error", level)
+	}
+	o.Level = l
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, usageError{fmt.Errorf("--log-format %q is neither text nor json", format)}
+}
