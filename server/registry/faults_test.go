@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -112,7 +113,7 @@ func TestOverHTTP2(t *testing.T) {
 	s.do("GET", "/v2/demo/app/blobs/"+string(d), nil, "Range: bytes=5-9").is(206)
 }
 
-// A slowBucket takes its time for every write.
+// A slowBucket takes its time for what is large.
 type slowBucket struct {
 	bucket.Bucket
 	each time.Duration
@@ -122,13 +123,6 @@ func (b slowBucket) wait(ctx context.Context) error {
 	return blobstore.SystemClock{}.Sleep(ctx, b.each)
 }
 
-func (b slowBucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, cond bucket.Condition) (bucket.Info, error) {
-	if err := b.wait(ctx); err != nil {
-		return bucket.Info{}, err
-	}
-	return b.Bucket.Put(ctx, key, r, size, cond)
-}
-
 func (b slowBucket) PutPart(ctx context.Context, key, id string, n int, r io.ReadSeeker, size int64) (bucket.Part, error) {
 	if err := b.wait(ctx); err != nil {
 		return bucket.Part{}, err
@@ -136,18 +130,44 @@ func (b slowBucket) PutPart(ctx context.Context, key, id string, n int, r io.Rea
 	return b.Bucket.PutPart(ctx, key, id, n, r, size)
 }
 
+func (b slowBucket) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, bucket.Info, error) {
+	r, info, err := b.Bucket.Get(ctx, key, off, n)
+	if err != nil || !strings.HasPrefix(key, "data/") {
+		return r, info, err
+	}
+	return &slowReader{ReadCloser: r, b: b}, info, nil
+}
+
+// A slowReader waits at the beginning and after some bytes.
+type slowReader struct {
+	io.ReadCloser
+	b     slowBucket
+	reads int
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	if r.reads++; r.reads == 1 || r.reads == 20 {
+		if err := r.b.wait(context.Background()); err != nil {
+			return 0, err
+		}
+	}
+	return r.ReadCloser.Read(p)
+}
+
 // While the server does not read, because the bucket is slow, nothing is
 // expected of the client.
 func TestTheTimeOfTheBucketIsNotTheClients(t *testing.T) {
-	const idle = 100 * time.Millisecond
+	const idle = 300 * time.Millisecond
 	for _, http2 := range []bool{false, true} {
-		s := serveHTTP(t, http2, slowBucket{memory.New(memory.Options{}), 2 * idle},
+		s := serveHTTP(t, http2, slowBucket{memory.New(memory.Options{}), idle * 3 / 2},
 			func(so *blobstore.Options, ro *registry.Options) { ro.IdleTimeout, so.PartBuffers = idle, 1 })
-		s.image("demo/app", "1", "it")
 		b := noise(20<<20, 96)
 		loc := s.upload("demo/app")
 		s.do("PATCH", loc, b).is(202)
-		s.do("PUT", query(loc, "digest", string(digest.FromBytes(b))), nil).is(201)
+		d := digest.FromBytes(b)
+		s.do("PUT", query(loc, "digest", string(d)), nil).is(201)
+		s.holds("demo/app", d, b)
+		s.do("GET", "/v2/demo/app/blobs/"+string(d), nil, "Range: bytes=1-").is(206, "Content-Length: "+itoa(len(b)-1))
 	}
 }
 

@@ -82,9 +82,9 @@ func (h *handler) sendParts(c *call, b blobstore.Blob, ranges []byteRange) error
 		if err != nil {
 			return err
 		}
-		w, err := parts.CreatePart(part(r))
+		_, err = parts.CreatePart(part(r))
 		if err == nil {
-			_, err = rd.WriteTo(w)
+			_, err = rd.WriteTo(c.w) // what a part's writer does, with our buffers
 		}
 		if cerr := rd.Close(); err == nil {
 			err = cerr

@@ -1,21 +1,24 @@
 package registry
 
 import (
-	"errors"
 	"io"
-	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
 // A response is an http.ResponseWriter that gives up on a client which takes
-// nothing for the idle time, and keeps count for the log.
+// nothing for the idle time, and keeps count for the log. The time between two
+// writes is not counted.
 type response struct {
 	http.ResponseWriter
 	rc   *http.ResponseController
 	idle time.Duration
 	// armed is when the write deadline was last set.
 	armed time.Time
+	// strict is for HTTP/2, where a deadline that passes while nobody writes
+	// ends the stream: it is taken away after each write.
+	strict bool
 
 	status int   // 200 until setStatus or WriteHeader
 	begun  bool  // the header is on its way
@@ -23,8 +26,8 @@ type response struct {
 	err    error // the first error of writing
 }
 
-func newResponse(rw http.ResponseWriter, idle time.Duration) *response {
-	return &response{ResponseWriter: rw, rc: http.NewResponseController(rw), idle: idle, status: http.StatusOK}
+func newResponse(rw http.ResponseWriter, r *http.Request, idle time.Duration) *response {
+	return &response{ResponseWriter: rw, rc: http.NewResponseController(rw), idle: idle, strict: r.ProtoMajor >= 2, status: http.StatusOK}
 }
 
 // setStatus says with which status the answer will begin. Unlike WriteHeader it
@@ -42,14 +45,13 @@ func (w *response) WriteHeader(status int) {
 func (w *response) begin() {
 	if !w.begun {
 		w.begun = true
-		w.arm()
 		w.ResponseWriter.WriteHeader(w.status)
 	}
 }
 
 // arm moves the deadline, though not for every little write.
 func (w *response) arm() {
-	if now := time.Now(); now.Sub(w.armed) > w.idle/8 {
+	if now := time.Now(); w.strict || now.Sub(w.armed) > w.idle/8 {
 		w.armed = now
 		_ = w.rc.SetWriteDeadline(now.Add(w.idle)) // a recorder in a test has none
 	}
@@ -67,46 +69,39 @@ func (w *response) Write(p []byte) (n int, err error) {
 		m, err = w.ResponseWriter.Write(p[:min(len(p), writeStep)])
 		n, p = n+m, p[m:]
 	}
-	w.note(int64(n), err)
-	return n, err
-}
-
-// ReadFrom lets the kernel copy from a file to the connection where both are
-// what they seem.
-func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
-	w.begin()
-	left := int64(1<<63 - 1)
-	limited, ok := src.(*io.LimitedReader)
-	if ok {
-		src, left = limited.R, limited.N
+	if w.strict {
+		_ = w.rc.SetWriteDeadline(time.Time{})
 	}
-	for left > 0 && err == nil {
-		var m int64
-		step := min(left, writeStep)
-		w.arm()
-		m, err = io.Copy(w.ResponseWriter, &io.LimitedReader{R: src, N: step})
-		n, left = n+m, left-m
-		if m < step {
-			break
-		}
-	}
-	if ok {
-		limited.N = left
-	}
-	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op != "read" && op.Op != "dial" {
-		w.note(n, err)
-	} else { // of reading from the bucket
-		w.note(n, nil)
-	}
-	return n, err
-}
-
-func (w *response) note(n int64, err error) {
-	w.sent += n
+	w.sent += int64(n)
 	if w.err == nil {
 		w.err = err
 	}
+	return n, err
 }
+
+// ReadFrom is what io.Copy does, with larger buffers that are used again.
+func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
+	buf := buffers.Get().(*[writeStep]byte)
+	defer buffers.Put(buf)
+	for {
+		m, rerr := src.Read(buf[:])
+		if m > 0 {
+			k, werr := w.Write(buf[:m])
+			n += int64(k)
+			if werr != nil {
+				return n, werr
+			}
+		}
+		if rerr == io.EOF {
+			return n, nil
+		}
+		if rerr != nil {
+			return n, rerr
+		}
+	}
+}
+
+var buffers = sync.Pool{New: func() any { return new([writeStep]byte) }}
 
 // finish gives the server the full time for what it still has in its buffers;
 // it takes the deadline away after that.

@@ -21,7 +21,7 @@ const maxRequestID = 128
 // ServeHTTP answers one request and writes its line into the log.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	w := newResponse(rw, h.opts.IdleTimeout)
+	w := newResponse(rw, r, h.opts.IdleTimeout)
 	b := newBody(rw, r, h.opts.IdleTimeout)
 	r.Body = b
 	c := &call{Request: r, w: w, body: b, route: unrouted}
