@@ -12,7 +12,7 @@ import (
 	"github.com/laminastore/lamina/reference"
 )
 
-// catalogRecord says that a repository exists: catalog/<name>. It is written
+// catalogRecord says that a repository exists: catalog/<name>+. It is written
 // before the first tag, and stays.
 type catalogRecord struct {
 	record.Header
@@ -26,7 +26,15 @@ type catalogRecord struct {
 // catalogEntry is what is remembered of one that exists.
 type catalogEntry struct{ pruned bool }
 
-func catalogKey(repo reference.Repository) string { return "catalog/" + string(repo) }
+const (
+	catalogPrefix = "catalog/"
+	// catalogEnd follows the name in the key, so that the key of "a" is no
+	// folder of that of "a/b". It comes before all that names are made of: keys
+	// are in the order of the names.
+	catalogEnd = "+"
+)
+
+func catalogKey(repo reference.Repository) string { return catalogPrefix + string(repo) + catalogEnd }
 
 func (im *Images) knowCatalog(repo reference.Repository, pruned bool) {
 	if old, ok := im.catalogs.Get(repo); ok && (old.pruned || !pruned) {
@@ -116,14 +124,15 @@ func (im *Images) Repositories(ctx context.Context, after string) iter.Seq2[refe
 	return func(yield func(reference.Repository, error) bool) {
 		start := ""
 		if after != "" {
-			start = "catalog/" + after
+			start = catalogKey(reference.Repository(after))
 		}
-		for info, err := range im.bucket.List(ctx, "catalog/", start) {
+		for info, err := range im.bucket.List(ctx, catalogPrefix, start) {
 			if err != nil {
 				yield("", err)
 				return
 			}
-			repo, err := reference.ParseRepository(strings.TrimPrefix(info.Key, "catalog/"))
+			name, _ := strings.CutSuffix(strings.TrimPrefix(info.Key, catalogPrefix), catalogEnd)
+			repo, err := reference.ParseRepository(name)
 			if err != nil {
 				im.log.Warn("a catalog entry is none of a repository", "key", info.Key, "error", err)
 				continue

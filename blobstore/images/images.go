@@ -12,7 +12,7 @@
 //
 // Put promises everything that a manifest names, directly or through what it
 // names, then writes the link, looks at the clock, and only then writes the
-// names by which others find it: the record of a referrer, catalog/<name>, the
+// names by which others find it: the record of a referrer, catalog/<name>+, the
 // tags. If the link landed after the first of the promises ended, all is
 // promised anew before anything more is written, and the link is taken back if
 // something has been collected. A manifest whose link is live is a root: all it
@@ -33,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -78,12 +79,14 @@ type Images struct {
 
 	pointers *lru.Cache[string, storedPointer]              // by key
 	catalogs *lru.Cache[reference.Repository, catalogEntry] // known to exist
+	fresh    *lru.Cache[digest.Digest, time.Time]           // when blobs were stored here
 }
 
 // What the caches of one Images weigh at most, in bytes.
 const (
 	pointerCache = 8 << 20
 	catalogCache = 2 << 20
+	freshCache   = 5000 // blobs
 )
 
 // New returns Images over s whose layers l checks; l may be nil, and then
@@ -93,12 +96,15 @@ func New(s *blobstore.Store, l *layers.Checker, o Options) *Images {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Images{
+	im := &Images{
 		store: s, records: s.Records(), links: s.Links(), bucket: s.Bucket(), clock: s.Clock(),
 		checker: l, options: o, log: o.Logger,
 		pointers: lru.New[string, storedPointer](pointerCache),
 		catalogs: lru.New[reference.Repository, catalogEntry](catalogCache),
+		fresh:    lru.New[digest.Digest, time.Time](freshCache),
 	}
+	s.OnPublish(func(p blobstore.Published) { im.fresh.Put(p.Digest, im.clock.Now(), 1) })
+	return im
 }
 
 // Where things are. No part of a repository's name begins with "_".

@@ -114,9 +114,10 @@ func (w *writer) key() string { return ManifestKey(w.repo, w.manifest.Digest) }
 // stays. A link that is live already is a root: nothing needs a promise.
 func (w *writer) link(ctx context.Context) (err error) {
 	w.made = false
-	w.live, err = w.im.links.Get(ctx, w.key())
-	if err == nil || !absent(err) {
-		return err
+	if !w.likelyNew() {
+		if w.live, err = w.im.links.Get(ctx, w.key()); err == nil || !absent(err) {
+			return err
+		}
 	}
 	n, err := w.im.gather(ctx, w.repo, w.parsed)
 	if err != nil {
@@ -155,6 +156,21 @@ func (w *writer) link(ctx context.Context) (err error) {
 	return nil
 }
 
+// likelyNew guesses that there is no link, so that nobody needs to look: the
+// manifest's config has just been stored here, and the manifest has not. When
+// that is wrong it has cost some calls, and no more.
+func (w *writer) likelyNew() bool {
+	if w.parsed.config == nil {
+		return false
+	}
+	if _, stored := w.im.fresh.Get(w.manifest.Digest); stored {
+		return false
+	}
+	at, ok := w.im.fresh.Get(w.parsed.config.Digest)
+	age := w.im.clock.Now().Sub(at)
+	return ok && age >= 0 && age < time.Minute
+}
+
 // promise promises what is named, and the manifest's own bytes, which are
 // stored with that. It returns when the first of the promises ends.
 func (w *writer) promise(ctx context.Context, n *naming, anew bool) (time.Time, error) {
@@ -168,6 +184,7 @@ func (w *writer) promise(ctx context.Context, n *naming, anew bool) (time.Time, 
 	}
 	if errors.Is(err, blobstore.ErrBlobUnknown) {
 		b, err = w.im.store.PutSmall(ctx, w.manifest.Digest, w.manifest.Bytes)
+		w.im.fresh.Put(w.manifest.Digest, w.im.clock.Now(), 1)
 	}
 	if err == nil && b.Promised.Before(until) {
 		until = b.Promised
