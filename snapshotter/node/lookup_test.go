@@ -45,21 +45,21 @@ func TestContainerIsFoundByWhatPeopleType(t *testing.T) {
 
 func TestNodeKeepsItsName(t *testing.T) {
 	root := t.TempDir()
-	one, err := identity(root)
+	one, err := nodeID(root)
 	if err != nil || !idRE.MatchString(one) {
 		t.Fatal(one, err)
 	}
-	if two, err := identity(root); err != nil || two != one {
+	if two, err := nodeID(root); err != nil || two != one {
 		t.Fatal(two, err)
 	}
-	if other, err := identity(t.TempDir()); err != nil || other == one {
+	if other, err := nodeID(t.TempDir()); err != nil || other == one {
 		t.Fatal("two nodes have one name:", other, err)
 	}
 	path := filepath.Join(root, "node-id")
 	if err := os.WriteFile(path, []byte("a b\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identity(root); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := nodeID(root); err == nil || !strings.Contains(err.Error(), path) {
 		t.Fatal(err)
 	}
 }

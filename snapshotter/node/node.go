@@ -37,6 +37,9 @@ type Config struct {
 	// Server is the gRPC address of the server that diffs are pushed to when a
 	// reference names no other.
 	Server string
+	// PlainHTTP are registries, HOST[:PORT], to which plain HTTP is spoken when a
+	// reference names them; to loopback it always is.
+	PlainHTTP []string
 	// Version of this program, as the server shows it.
 	Version string
 	// Log is told what goes wrong. Nil means slog.Default().
@@ -51,8 +54,9 @@ type Agent struct {
 	hostname   string
 	containerd *containerd.Client
 
-	mu     sync.Mutex
-	images map[imageKey]string // what each container's image named when it was first seen
+	mu      sync.Mutex
+	images  map[imageKey]string // what each container's image named when it was first seen
+	commits map[string]bool     // containers that are being committed
 }
 
 // New makes an agent. It connects to containerd when it first needs it, which
@@ -65,7 +69,7 @@ func New(cfg Config) (*Agent, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	id, err := identity(cfg.Root)
+	id, err := nodeID(cfg.Root)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +81,7 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: %w", cfg.Containerd, err)
 	}
-	return &Agent{cfg: cfg, log: log, id: id, hostname: host, containerd: c, images: map[imageKey]string{}}, nil
+	return &Agent{cfg: cfg, log: log, id: id, hostname: host, containerd: c, images: map[imageKey]string{}, commits: map[string]bool{}}, nil
 }
 
 // dialTimeout bounds how long a call waits for a containerd that is not there.

@@ -31,7 +31,8 @@ const (
 // topics are the events after which there may be something to report.
 var topics = []string{`topic~="^/containers/"`, `topic~="^/tasks/(create|start|exit|delete|paused|resumed)$"`}
 
-// Report sends what send is given to a server: at once, after every change, and
+// Report lets containers go on that an earlier process has left standing still,
+// and sends what send is given to a server: at once, after every change, and
 // every ten minutes. It returns when ctx ends. What fails is logged once, and
 // tried again; only the latest state is ever sent.
 func (a *Agent) Report(ctx context.Context, send func(ctx context.Context, n *pb.Node) error) {
@@ -42,6 +43,12 @@ func (a *Agent) Report(ctx context.Context, send func(ctx context.Context, n *pb
 		a.watch(ctx, changed)
 	}()
 	defer func() { <-watching }()
+	thawed := make(chan struct{})
+	go func() {
+		defer close(thawed)
+		a.thawAll(ctx)
+	}()
+	defer func() { <-thawed }()
 	r := reports{agent: a, send: send}
 	for {
 		wait := r.next(ctx)

@@ -13,9 +13,9 @@ import (
 
 var idRE = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$`)
 
-// identity returns the node's id, chosen at the first start and kept in root:
+// nodeID returns the node's id, chosen at the first start and kept in root:
 // host names come and go, and two hosts may have the same.
-func identity(root string) (string, error) {
+func nodeID(root string) (string, error) {
 	path := filepath.Join(root, "node-id")
 	raw, err := os.ReadFile(path)
 	if err == nil {
