@@ -37,9 +37,9 @@ type Config struct {
 	// Store are the options of the store. Grace, Skew, PublishWithin and
 	// LinkLease must be the same on all servers of a bucket.
 	Store blobstore.Options
-	// MemoryLimit is the size in bytes that the process tries to stay below
-	// by collecting garbage more often: 160 MiB. GOMEMLIMIT goes before it;
-	// below 0 means no limit.
+	// MemoryLimit is the size in bytes that the process tries to stay below by
+	// collecting garbage more often, without the parts of uploads (see
+	// blobstore.Options.PartBuffers). 0 means none; GOMEMLIMIT goes before it.
 	MemoryLimit int64
 	// StopWithin is how long requests that are under way may take when the
 	// server stops: 20 s.
@@ -64,9 +64,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Store.Logger == nil {
 		c.Store.Logger = c.Logger
-	}
-	if c.MemoryLimit == 0 {
-		c.MemoryLimit = 160 << 20
 	}
 	if c.StopWithin == 0 {
 		c.StopWithin = 20 * time.Second

@@ -25,8 +25,8 @@ const (
 // to its end (Config.StopWithin) and returns nil. It refuses a bucket that does
 // not keep what a bucket must (package probe).
 //
-// It is for a process that is a server and nothing else: it sets the process's
-// memory limit.
+// It is for a process that is a server and nothing else: Config.MemoryLimit is
+// the whole process's.
 func Run(ctx context.Context, cfg Config) error {
 	cfg = cfg.withDefaults()
 	limitMemory(cfg.MemoryLimit)
@@ -85,7 +85,7 @@ func fit(ctx context.Context, b bucket.Bucket, cfg Config) error {
 // limitMemory makes the garbage collector work harder as the process comes near
 // to limit bytes, unless the environment has settled that.
 func limitMemory(limit int64) {
-	if os.Getenv("GOMEMLIMIT") == "" && limit >= 0 {
+	if os.Getenv("GOMEMLIMIT") == "" && limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}
 }

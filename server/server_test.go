@@ -188,7 +188,6 @@ func TestAddressInUse(t *testing.T) {
 		"no address":  {server.Config{HTTP: "127.0.0.1:0", GRPC: server.Off, Metrics: "nonsense"}, []string{"--metrics", "nonsense", "HOST:PORT"}},
 		"no such url": {server.Config{HTTP: "127.0.0.1:0", GRPC: server.Off, Metrics: server.Off, Bucket: "ftp://x"}, []string{"ftp"}},
 	} {
-		c.cfg.MemoryLimit = -1
 		err := server.Run(t.Context(), c.cfg)
 		if err == nil {
 			t.Fatalf("%s: runs", name)

@@ -44,10 +44,10 @@ const (
 	// maxStreams bounds what one connection does at once, and with the
 	// windows below what it takes in memory.
 	maxStreams = 128
-	// Windows are how much a client may send ahead. A stream's is what a link
-	// of 1 Gbit/s with 30 ms takes; gRPC's own estimate would grow to 16 MiB.
-	streamWindow     = 4 << 20
-	connectionWindow = 8 << 20
+	// Windows are how much a client may send ahead. A connection's fills a link
+	// of 1 Gbit/s with 30 ms; gRPC's own estimate would grow to 16 MiB.
+	streamWindow     = 2 << 20
+	connectionWindow = 4 << 20
 )
 
 // A Server serves the API on one listener.

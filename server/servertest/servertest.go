@@ -57,9 +57,6 @@ func Start(t testing.TB, o Options) *Server {
 	if cfg.StopWithin == 0 {
 		cfg.StopWithin = 5 * time.Second
 	}
-	if cfg.MemoryLimit == 0 {
-		cfg.MemoryLimit = -1 // the process is not the server's alone
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{stop: stop, done: make(chan struct{})}
 	ready := make(chan server.Ready, 1)
