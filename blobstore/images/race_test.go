@@ -341,6 +341,33 @@ func TestTurmoil(t *testing.T) {
 	}
 }
 
+// A tag may be newer than the link that a server holds.
+func TestTagThatIsNewerThanTheLinkHeld(t *testing.T) {
+	s, w := newServer(t)
+	s2, s3 := w.server(t, images.Options{}), w.server(t, images.Options{})
+	a := layered("a", 1)
+	s.push(t, repo, a, "1")
+	if s2.names(t, repo, "1") != a.Digest {
+		t.Fatal("it is not there")
+	}
+	first := true
+	w.tricky.Set(func(op, key string, pass func() error) error {
+		err := pass()
+		if op == "put" && strings.HasPrefix(key, hint("_manifests/")) && first {
+			first = false // the link is gone, and s has not yet waited out the leases
+			s3.push(t, repo, a, "1")
+			if got := s2.names(t, repo, "1"); got != a.Digest {
+				t.Errorf("it names %q", got)
+			}
+		}
+		return err
+	})
+	defer w.tricky.Set(nil)
+	if err := s.Delete(t.Context(), repo, a.Digest); err != nil {
+		t.Error(err)
+	}
+}
+
 // The take-back of a link that landed too late leaves one alone that was made
 // since.
 func TestTakeBackSparesAnotherGeneration(t *testing.T) {
