@@ -43,7 +43,8 @@
 // is a failpoint, and a test crashes at every one of them.
 //
 // The files of a layer are flushed before Commit answers; otherwise a host that
-// loses power would keep a layer of empty files, and never look at it again.
+// loses power would keep a layer of empty files, and never look at it again. Only
+// on a disk that is too slow for that, Commit goes on without, and says so.
 //
 // # What may wait for what
 //
