@@ -51,7 +51,7 @@ type folder struct {
 
 type inMemory struct{}
 
-var errForm = errors.New("want file:///FOLDER, s3://BUCKET[/PREFIX]?endpoint=URL&region=REGION or memory:")
+var errForm = errors.New("want file:///FOLDER, memory: or s3://BUCKET[/PREFIX]?endpoint=URL&region=REGION")
 
 // parse reads a URL. It does no I/O.
 func parse(rawURL string) (location, error) {
