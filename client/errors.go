@@ -93,8 +93,14 @@ func asError(err error, addr string) error {
 			}
 		}
 	}
-	if !e.remote {
+	switch {
+	case !e.remote:
 		e.message = transportMessage(s, addr)
+	case e.Reason == pb.Reason_REASON_MANIFEST_UNKNOWN || e.Reason == pb.Reason_REASON_BLOB_UNKNOWN:
+		// Whoever asked for it knows what it is that is unknown.
+		if _, rest, ok := strings.Cut(e.message, e.Facts["subject"]+": "); ok && e.Facts["subject"] != "" {
+			e.message = rest
+		}
 	}
 	return e
 }

@@ -73,7 +73,7 @@ func findError(ctx context.Context, host, scheme string, err error) error {
 		return fmt.Errorf("registry %s speaks plain HTTP (if it should, say --plain-http %s)", host, host)
 	}
 	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("no answer from the registry at %s: %s", host, innermost(err.Error()))
+		return fmt.Errorf("no answer from the registry at %s: %s (is it running? the host is the first part of REF)", host, innermost(err.Error()))
 	}
 	return fmt.Errorf("registry %s: %w", host, err)
 }

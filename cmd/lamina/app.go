@@ -37,7 +37,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitOK
 	}
 	usage := !a.running || errors.As(err, new(usageError))
-	if usage && !errors.As(err, new(configError)) {
+	if usage && !errors.As(err, new(configError)) && !strings.HasSuffix(err.Error(), ")") {
 		err = fmt.Errorf("%w (%s --help shows how)", err, cmd.CommandPath())
 	}
 	fmt.Fprintln(a.err, "lamina: "+describe(err))
@@ -67,7 +67,16 @@ command line counts first, then the environment, then the file.
 Exit codes: 0 done, 1 failed, 2 called in a way that cannot work.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				return usagef("there is no command %q (did you mean %s?)", args[0], strings.Join(near, " or "))
+			}
+			return usagef("there is no command %q", args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		// The settings of the command that was chosen, whichever it is.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.settings(cmd); err != nil {
@@ -76,6 +85,7 @@ Exit codes: 0 done, 1 failed, 2 called in a way that cannot work.`,
 			a.running = true
 			return nil
 		},
+		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().String("config", "", "read settings from this `FILE` (default: /etc/lamina/lamina.toml, then ~/.config/lamina/lamina.toml)")
 	root.AddGroup(
@@ -107,13 +117,26 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // exactly is cobra.ExactArgs that names what is missing.
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case len(args) < len(names):
-			return usagef("%s: %s is missing", cmd.Name(), strings.Join(names[len(args):], " and "))
-		case len(args) > len(names):
-			return usagef("%s: what is %q? It takes %s", cmd.Name(), args[len(names)], strings.Join(names, " and "))
+		switch missing := names[min(len(args), len(names)):]; len(missing) {
+		case 0:
+			return atMost(names...)(cmd, args)
+		case 1:
+			return usagef("%s: %s is missing", cmd.Name(), missing[0])
+		default:
+			return usagef("%s: %s are missing", cmd.Name(), strings.Join(missing, " and "))
 		}
-		return nil
+	}
+}
+
+func atMost(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) <= len(names):
+			return nil
+		case len(names) == 0:
+			return usagef("%s: what is %q? It takes flags only", cmd.Name(), args[0])
+		}
+		return usagef("%s: what is %q? It takes %s", cmd.Name(), args[len(names)], strings.Join(names, " and "))
 	}
 }
 
@@ -125,8 +148,12 @@ func describe(err error) string {
 			s = s[:i] + "interrupted"
 		}
 	}
-	if client.Unreachable(err) {
-		s += " (is it running? --server or LAMINA_SERVER says where it is)"
+	switch {
+	case !client.Unreachable(err):
+	case errors.As(err, new(nodeError)):
+		s += " (is lamina snapshotter running on this host? --socket says where)"
+	default:
+		s += " (is lamina serve running? --server or LAMINA_SERVER says where)"
 	}
 	return strings.ReplaceAll(s, "\n", "; ")
 }

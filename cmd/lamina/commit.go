@@ -79,7 +79,7 @@ func (a *app) runCommit(cmd *cobra.Command, container, ref string) error {
 	}
 	n, err := a.node(cmd)
 	if err != nil {
-		return failed("commit", container, err)
+		return nodeFailed("commit", container, err)
 	}
 	defer n.Close()
 	p := a.progress(cmd)
@@ -89,7 +89,7 @@ func (a *app) runCommit(cmd *cobra.Command, container, ref string) error {
 	steps.end()
 	p.close()
 	if err != nil {
-		return failed("commit", container, err)
+		return nodeFailed("commit", container, err)
 	}
 	switch quiet, _ := f.GetBool("quiet"); {
 	case json:

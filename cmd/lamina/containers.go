@@ -24,6 +24,15 @@ func addSocket(cmd *cobra.Command) {
 	_ = cmd.Flags().SetAnnotation("socket", alsoIn, []string{"snapshotter"})
 }
 
+// A nodeError came from this host's snapshotter.
+type nodeError struct{ error }
+
+func (e nodeError) Unwrap() error { return e.error }
+
+func nodeFailed(what, container string, err error) error {
+	return failed(what, container, nodeError{err})
+}
+
 func (a *app) node(cmd *cobra.Command) (*client.Node, error) {
 	socket, _ := cmd.Flags().GetString("socket")
 	return client.DialNode(socket, client.Options{UserAgent: "lamina/" + buildVersion()})
@@ -39,7 +48,7 @@ func (a *app) containers() *cobra.Command {
 With -o json: a list of {node, hostname, reported, namespace, id, image, imageDigest,
 chainID, state, created, writtenBytes, writtenInodes, labels}; written is what the
 container's own layer takes on its host.`,
-		Args: cobra.NoArgs,
+		Args: atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runContainers(cmd) },
 	}
 	addServer(cmd)
@@ -122,7 +131,10 @@ func (a *app) nodes(ctx context.Context, cmd *cobra.Command) ([]*pb.Node, error)
 		}
 		defer n.Close()
 		node, err := n.List(ctx)
-		return []*pb.Node{node}, err
+		if err != nil {
+			return nil, nodeError{err}
+		}
+		return []*pb.Node{node}, nil
 	}
 	c, err := a.dial(ctx, cmd, "")
 	if err != nil {
@@ -150,8 +162,12 @@ func (a *app) containerTable(nodes []*pb.Node, now time.Time) error {
 			ids = append(ids, c.Id)
 		}
 	}
+	if len(nodes) == 0 {
+		fmt.Fprintln(a.err, "no containers: no host has reported any yet")
+		return nil
+	}
 	if len(ids) == 0 {
-		fmt.Fprintf(a.err, "no containers on %s\n", count(len(nodes), "node"))
+		fmt.Fprintf(a.err, "no containers on %s\n", count(len(nodes), "host"))
 		return nil
 	}
 	short := shortIDs(ids)
@@ -162,10 +178,19 @@ func (a *app) containerTable(nodes []*pb.Node, now time.Time) error {
 			if n.ReportedAt != nil && now.Sub(n.ReportedAt.AsTime()) > silentAfter {
 				st += ", reported " + age(now, n.ReportedAt)
 			}
-			t.row(nodeName(n), c.Namespace, short(c.Id), c.Image, st, size(c.WrittenBytes), age(now, c.CreatedAt))
+			t.row(nodeName(n), c.Namespace, short(c.Id), shortRef(c.Image), st, size(c.WrittenBytes), age(now, c.CreatedAt))
 		}
 	}
 	return t.flush()
+}
+
+// shortRef shortens the digest in a reference.
+func shortRef(ref string) string {
+	name, d, ok := strings.Cut(ref, "@")
+	if alg, hex, isDigest := strings.Cut(d, ":"); ok && isDigest && len(hex) > minShort {
+		return name + "@" + alg + ":" + hex[:minShort]
+	}
+	return ref
 }
 
 func nodeName(n *pb.Node) string {

@@ -49,7 +49,7 @@ func (a *app) runDiff(cmd *cobra.Command, container string) error {
 	}
 	n, err := a.node(cmd)
 	if err != nil {
-		return failed("diff of", container, err)
+		return nodeFailed("diff of", container, err)
 	}
 	defer n.Close()
 	in := &pb.ContainersDiffRequest{}
@@ -59,11 +59,11 @@ func (a *app) runDiff(cmd *cobra.Command, container string) error {
 	between := "[\n  "
 	for c, err := range n.Diff(cmd.Context(), in) {
 		if err != nil {
-			return failed("diff of", container, err)
+			return nodeFailed("diff of", container, err)
 		}
 		if !asJSON {
 			bytes := ""
-			if c.Kind != pb.ChangeKind_CHANGE_KIND_DELETED {
+			if c.Size > 0 { // folders, links and what is gone have none
 				bytes = size(c.Size)
 			}
 			fmt.Fprintf(out, "%s  %8s  %s\n", letters[c.Kind], bytes, printable(c.Path))

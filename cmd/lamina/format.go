@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -204,16 +203,4 @@ func count[N int | int32 | int64](n N, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// times is how many times b goes into a, for people.
-func times(a, b int64) string {
-	if b == 0 {
-		return "-"
-	}
-	v := float64(a) / float64(b)
-	if v < 10 {
-		return fmt.Sprintf("%.1f", math.Floor(v*10)/10)
-	}
-	return fmt.Sprintf("%.0f", math.Floor(v))
 }

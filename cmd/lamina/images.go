@@ -22,7 +22,7 @@ were pushed; times in RFC 3339; what is not known is left out.`,
 		Example: `  lamina images demo/
   lamina images localhost:5000
   lamina images -q | xargs -n 1 lamina inspect`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              atMost("PREFIX"),
 		ValidArgsFunction: a.complete(completeImages),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			prefix := ""

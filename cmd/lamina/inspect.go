@@ -176,7 +176,7 @@ func showConfig(t *table, c ocispec.Image, now time.Time) {
 	row("Author:", c.Author)
 	row("Entrypoint:", words(c.Config.Entrypoint))
 	row("Command:", words(c.Config.Cmd))
-	row("Folder:", c.Config.WorkingDir)
+	row("Workdir:", c.Config.WorkingDir)
 	row("User:", c.Config.User)
 	row("Ports:", strings.Join(slices.Sorted(maps.Keys(c.Config.ExposedPorts)), ", "))
 	row("Volumes:", strings.Join(slices.Sorted(maps.Keys(c.Config.Volumes)), ", "))

@@ -72,17 +72,29 @@ func (p *progress) Begin(s transfer.Step, d ocispec.Descriptor) transfer.Meter {
 		m.label = "compress a layer"
 	}
 	if p.bars != nil {
-		m.bar = p.bars.New(d.Size,
-			mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
-			mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.Name(m.label+"  ", decor.WCSyncSpaceR)),
-			mpb.AppendDecorators(
-				decor.CountersKiloByte("% .1f / % .1f", decor.WCSyncSpace),
-				decor.EwmaSpeed(decor.SizeB1000(0), "  % .1f", 30),
-			),
-		)
+		m.bar = p.bar(m.label, d.Size)
 	}
 	return m
+}
+
+// bar adds a bar, which whoever asked for it aborts. It counts bytes; a total of
+// 0 is not known.
+func (p *progress) bar(label string, total int64) *mpb.Bar {
+	began := time.Now()
+	return p.bars.New(total,
+		mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
+		mpb.PrependDecorators(decor.Name(label, decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
+			text := "  " + size(s.Current)
+			if s.Total > 0 {
+				text += " of " + size(s.Total)
+			}
+			if t := time.Since(began); t > time.Second {
+				text += ", " + size(int64(float64(s.Current)/t.Seconds())) + "/s"
+			}
+			return text
+		})),
+	)
 }
 
 type meter struct {
@@ -91,29 +103,13 @@ type meter struct {
 	desc  ocispec.Descriptor
 	label string
 	bar   *mpb.Bar
-
-	mu   sync.Mutex
-	last time.Time
-	at   int64
 }
 
 func (m *meter) At(n int64) {
-	if m.bar == nil {
-		return
+	if m.bar != nil {
+		// A bar that is full counts as ended, which End says.
+		m.bar.SetCurrent(max(min(n, m.desc.Size-1), 0))
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	if m.last.IsZero() {
-		m.last = now
-	}
-	// Bars that are full are taken away: the end is what End says.
-	if n = min(n, m.desc.Size-1); n > m.at {
-		m.bar.EwmaIncrInt64(n-m.at, now.Sub(m.last))
-	} else {
-		m.bar.SetCurrent(max(n, 0))
-	}
-	m.at, m.last = n, now
 }
 
 func (m *meter) End(err error) {
@@ -138,11 +134,7 @@ func (p *progress) step(label string, total int64) *stepBar {
 	if p.bars == nil {
 		return s
 	}
-	s.bar = p.bars.New(total, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
-		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name(label+"  ", decor.WCSyncSpaceR)),
-		mpb.AppendDecorators(decor.CountersKiloByte("% .1f / % .1f", decor.WCSyncSpace)),
-	)
+	s.bar = p.bar(label, total)
 	return s
 }
 

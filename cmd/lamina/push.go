@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -165,6 +166,9 @@ func (a *app) copyOptions(cmd *cobra.Command) (client.CopyOptions, error) {
 func failed(what, on string, err error) error {
 	if errors.As(err, new(usageError)) {
 		return err
+	}
+	if strings.HasPrefix(err.Error(), on+": ") { // it says itself what it is about
+		return fmt.Errorf("%s %w", what, err)
 	}
 	return fmt.Errorf("%s %s: %w", what, on, err)
 }

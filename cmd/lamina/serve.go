@@ -26,7 +26,7 @@ An address may be "off".`,
 		Example: `  lamina serve
   lamina serve --bucket file:///srv/images --http 10.0.0.5:5000 --grpc 10.0.0.5:7070
   lamina serve --bucket 's3://images?endpoint=https://s3.example.org&region=eu-central-1'`,
-		Args: cobra.NoArgs,
+		Args: atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := a.logger(cmd)
 			if err != nil {

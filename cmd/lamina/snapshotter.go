@@ -22,7 +22,7 @@ func (a *app) snapshotter() *cobra.Command {
 told of it as of a proxy plugin, and reports to the server what runs here. Containers
 start and run while the server is away.`,
 		Example: `  lamina snapshotter --server 10.0.0.5:7070`,
-		Args:    cobra.NoArgs,
+		Args:    atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			log, err := a.logger(cmd)
 			if err != nil {

@@ -22,7 +22,7 @@ repositories [{repository, tags, manifests, namedBytes, storedBytes, ownBytes}],
 shared [{digest, size, images, repositories}]}. namedBytes is what all images name
 together, as if each were stored by itself; storedBytes what the distinct blobs of
 these take; unnamedBytes what no image names; ownBytes what no other repository has.`,
-		Args: cobra.NoArgs,
+		Args: atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runUsage(cmd) },
 	}
 	addServer(cmd)
@@ -99,19 +99,22 @@ func showUsage(out io.Writer, u *pb.UsageGetResponse, now time.Time) error {
 	t.row("Images name:", size(u.NamedBytes), fmt.Sprintf("in %s", count(u.Manifests, "manifest")))
 	stored := fmt.Sprintf("in %s", count(u.Blobs, "blob"))
 	if u.NamedBytes > u.StoredBytes {
-		stored += fmt.Sprintf(": a saving of %s, or %s times", size(u.NamedBytes-u.StoredBytes), times(u.NamedBytes, u.StoredBytes))
+		stored += fmt.Sprintf(", %s less", size(u.NamedBytes-u.StoredBytes))
+		if f := float64(u.NamedBytes) / float64(max(u.StoredBytes, 1)); f >= 1.1 {
+			stored += fmt.Sprintf(" (%.1f to 1)", f)
+		}
 	}
 	t.row("Stored:", size(u.StoredBytes), stored)
 	if u.UnnamedBytes > 0 {
 		t.row("Besides:", size(u.UnnamedBytes), "that no image names")
 	}
-	t.row("Counted:", age(now, u.CountedAt), " ")
+	t.row("Counted:", age(now, u.CountedAt))
 	if err := t.flush(); err != nil {
 		return err
 	}
 	if len(u.Repositories) > 0 {
 		fmt.Fprintln(out)
-		t := newTable(out, "REPOSITORY", "TAGS", "MANIFESTS", "NAMES", "STORES", "OF IT ALONE")
+		t := newTable(out, "REPOSITORY", "TAGS", "MANIFESTS", "NAMES", "STORES", "OWN")
 		for _, r := range u.Repositories {
 			t.row(r.Repository, r.Tags, r.Manifests, size(r.NamedBytes), size(r.StoredBytes), size(r.OwnBytes))
 		}

@@ -32,7 +32,7 @@ func (a *app) version() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			json, err := asJSON(cmd)
 			if err != nil {
