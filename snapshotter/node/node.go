@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -76,6 +77,10 @@ func New(cfg Config) (*Agent, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, fmt.Errorf("name of this host: %w", err)
+	}
+	// A relative path would be taken for the host part of unix://….
+	if cfg.Containerd, err = filepath.Abs(cfg.Containerd); err != nil {
+		return nil, err
 	}
 	c, err := containerd.New(cfg.Containerd, containerd.WithTimeout(dialTimeout))
 	if err != nil {
