@@ -71,15 +71,15 @@ func run(ctx context.Context, lamina, dir string, reps int, imageSize, blobSize,
 	if memSize == 0 {
 		return nil
 	}
+	fmt.Printf("\n| four pushes of %d MB at once | store | peak memory of the server |\n|---|---|---|\n", memSize>>20)
 	for i, s := range systems {
-		peak, err := w.memory(ctx, s, filepath.Join(dir, fmt.Sprintf("memory-%d", i)), memSize)
-		if err != nil {
-			return fmt.Errorf("memory of %s on %s: %w", s.name, s.store, err)
+		for _, api := range s.apis() {
+			peak, err := w.memory(ctx, s, api.push, filepath.Join(dir, fmt.Sprintf("memory-%d-%s", i, api.name)), memSize)
+			if err != nil {
+				return fmt.Errorf("memory of %s on %s: %w", s.name, s.store, err)
+			}
+			fmt.Printf("| %s, %s | %s | %d MB |\n", s.name, api.name, s.store, peak>>20)
 		}
-		if i == 0 {
-			fmt.Printf("\n| four pushes of %d MB at once | store | peak memory of the server |\n|---|---|---|\n", memSize>>20)
-		}
-		fmt.Printf("| %s | %s | %d MB |\n", s.name, s.store, peak>>20)
 	}
 	return nil
 }

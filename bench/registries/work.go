@@ -68,7 +68,7 @@ func makeImage(dir string, size int64) (int64, error) {
 	for total < size {
 		raw := new(bytes.Buffer)
 		tw := tar.NewWriter(raw)
-		for raw.Len() < int(size/5)*5/2 { // about two and a half bytes become one
+		for raw.Len() < int(size/5)*2 { // about two bytes become one
 			name, data, ok := next()
 			if !ok {
 				return 0, errors.New("/usr has too few files for an image of that size")
@@ -227,7 +227,7 @@ func pushBlob(ctx context.Context, addr, path, digest string) error {
 
 // memory pushes four blobs of size bytes at once and returns the most memory
 // that the server had, in bytes.
-func (w *work) memory(ctx context.Context, s system, dir string, size int64) (int64, error) {
+func (w *work) memory(ctx context.Context, s system, push pushFunc, dir string, size int64) (int64, error) {
 	p, err := s.start(ctx, dir)
 	if err != nil {
 		return 0, err
@@ -243,7 +243,7 @@ func (w *work) memory(ctx context.Context, s system, dir string, size int64) (in
 				return err
 			}
 			defer os.Remove(path)
-			return pushBlob(gctx, p.addr, path, digest)
+			return push(gctx, p.addr, path, digest)
 		})
 	}
 	if err := g.Wait(); err != nil {
