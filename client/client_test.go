@@ -106,6 +106,33 @@ func TestAnImageComesBackByteForByte(t *testing.T) {
 	}
 }
 
+// A manifest may be known by its sha512, and so may a layer.
+func TestOtherDigestsComeBackToo(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	c := dial(t, s.GRPC)
+	b := imagetest.Blobs{}
+	root := b.Image("amd64", 1, 2000)
+	m := b[root.Digest]
+	for d, data := range b {
+		if len(data) > 2000 {
+			d512 := digest.SHA512.FromBytes(data)
+			m = bytes.ReplaceAll(m, []byte(d), []byte(d512))
+			b[d512] = data
+		}
+	}
+	root.Digest, root.Size = digest.SHA512.FromBytes(m), int64(len(m))
+	b[root.Digest] = m
+	r := push(t, c, b, root, "1")
+	if err := c.WaitLayers(t.Context(), repo, r.Manifests); err != nil {
+		t.Error(err)
+	}
+	dir := pull(t, c, tagged("1"))
+	back, err := open(t, "oci:"+dir).Root(t.Context())
+	if err != nil || back.Digest != root.Digest {
+		t.Errorf("%v: %v", back.Digest, err)
+	}
+}
+
 func TestAPushOfWhatIsThereSendsNoBlob(t *testing.T) {
 	s := servertest.Start(t, servertest.Options{})
 	through := newCutter(t, s.GRPC)

@@ -123,8 +123,11 @@ func transportMessage(s *status.Status, addr string) string {
 	if strings.Contains(m, "looked like an HTTP/1.1 header") {
 		return "the server at " + addr + " speaks HTTP, not gRPC: this is perhaps its registry's port"
 	}
-	if strings.Contains(m, "no such file or directory") {
+	switch cause := innermost(m); {
+	case strings.HasSuffix(cause, "no such file or directory"):
 		return "no answer at " + addr + ": there is no such socket"
+	case strings.HasSuffix(cause, "permission denied"):
+		return "no access to " + addr + ": permission denied; it may need root"
 	}
 	return "no answer from the server at " + addr + ": " + innermost(m)
 }

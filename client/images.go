@@ -71,7 +71,7 @@ const pageSize = 500
 // PutManifest stores a manifest, all of whose parts must be in repo, and points
 // tags at it.
 func (c *Client) PutManifest(ctx context.Context, repo reference.Repository, d ocispec.Descriptor, b []byte, tags ...reference.Tag) error {
-	in := &pb.ImagesPutRequest{Repository: string(repo), Manifest: b, MediaType: d.MediaType}
+	in := &pb.ImagesPutRequest{Repository: string(repo), Manifest: b, MediaType: d.MediaType, Digest: string(d.Digest)}
 	for _, t := range tags {
 		in.Tags = append(in.Tags, string(t))
 	}

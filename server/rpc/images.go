@@ -106,6 +106,11 @@ func (s *imageService) Put(ctx context.Context, in *pb.ImagesPutRequest) (*pb.Im
 	if o.Expect, err = expect(in.ExpectedDigest); err != nil {
 		return nil, err
 	}
+	if in.Digest != "" {
+		if o.Digest, err = reference.ParseDigest(in.Digest); err != nil {
+			return nil, err
+		}
+	}
 	m, err := s.images.Put(ctx, repo, o)
 	if err != nil {
 		return nil, tooLarge(err)

@@ -827,8 +827,11 @@ type ImagesPutRequest struct {
 	Tags []string `protobuf:"bytes,4,rep,name=tags,proto3" json:"tags,omitempty"`
 	// When set, each tag must name this now ("absent": it must not exist).
 	ExpectedDigest string `protobuf:"bytes,5,opt,name=expected_digest,json=expectedDigest,proto3" json:"expected_digest,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The digest by which it is to be known; the bytes must have it. Empty means
+	// their sha256.
+	Digest        string `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ImagesPutRequest) Reset() {
@@ -892,6 +895,13 @@ func (x *ImagesPutRequest) GetTags() []string {
 func (x *ImagesPutRequest) GetExpectedDigest() string {
 	if x != nil {
 		return x.ExpectedDigest
+	}
+	return ""
+}
+
+func (x *ImagesPutRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
 	}
 	return ""
 }
@@ -1375,7 +1385,7 @@ const file_lamina_v1_images_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x127\n" +
 	"\tpushed_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bpushedAt\x12\x1c\n" +
-	"\tplatforms\x18\b \x03(\tR\tplatforms\"\xaa\x01\n" +
+	"\tplatforms\x18\b \x03(\tR\tplatforms\"\xc2\x01\n" +
 	"\x10ImagesPutRequest\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\tR\n" +
@@ -1384,7 +1394,8 @@ const file_lamina_v1_images_proto_rawDesc = "" +
 	"\n" +
 	"media_type\x18\x03 \x01(\tR\tmediaType\x12\x12\n" +
 	"\x04tags\x18\x04 \x03(\tR\x04tags\x12'\n" +
-	"\x0fexpected_digest\x18\x05 \x01(\tR\x0eexpectedDigest\"F\n" +
+	"\x0fexpected_digest\x18\x05 \x01(\tR\x0eexpectedDigest\x12\x16\n" +
+	"\x06digest\x18\x06 \x01(\tR\x06digest\"F\n" +
 	"\x11ImagesPutResponse\x121\n" +
 	"\bmanifest\x18\x01 \x01(\v2\x15.lamina.v1.DescriptorR\bmanifest\"\x85\x01\n" +
 	"\x10ImagesTagRequest\x12\x1e\n" +
