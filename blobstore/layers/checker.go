@@ -26,9 +26,17 @@ type Checker struct {
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 
-	found *lru.Cache[task, finding]              // what was found out here
-	plain *lru.Cache[[2]digest.Digest, struct{}] // blob and diffID that a record lists
-	fresh *lru.Cache[digest.Digest, struct{}]    // blobs that were stored here
+	found   *lru.Cache[task, finding]           // what was found out here
+	settled *lru.Cache[claim, settlement]       // what is written down
+	fresh   *lru.Cache[digest.Digest, struct{}] // blobs that were stored here
+}
+
+// A claim is what a config says: that the blob is the layer diffID.
+type claim struct{ blob, diffID digest.Digest }
+
+type settlement struct {
+	state   State // Plain or Invalid
+	problem string
 }
 
 // remembered is how many findings are kept in memory.
@@ -40,9 +48,9 @@ func New(s *blobstore.Store, o Options) *Checker {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Checker{
 		store: s, options: o, queue: newQueue(o.Queue), ctx: ctx, cancel: cancel,
-		found: lru.New[task, finding](remembered),
-		plain: lru.New[[2]digest.Digest, struct{}](remembered),
-		fresh: lru.New[digest.Digest, struct{}](remembered),
+		found:   lru.New[task, finding](remembered),
+		settled: lru.New[claim, settlement](remembered),
+		fresh:   lru.New[digest.Digest, struct{}](remembered),
 	}
 	for range o.Workers {
 		c.workers.Go(c.work)
@@ -83,7 +91,7 @@ func (c *Checker) published(p blobstore.Published) {
 // it, unless that is known. It returns at once; when too many wait already
 // nothing happens, and State or Wait asks again.
 func (c *Checker) Want(layer digest.Digest, mediaType string, diffID digest.Digest) {
-	if _, ok := c.plain.Get([2]digest.Digest{layer, diffID}); ok {
+	if _, ok := c.settled.Get(claim{layer, diffID}); ok {
 		return
 	}
 	if t, err := taskOf(layer, diffID); err == nil {
@@ -142,43 +150,48 @@ func (c *Checker) Wait(ctx context.Context, layer, diffID digest.Digest) (s Stat
 
 // known is State that starts nothing.
 func (c *Checker) known(ctx context.Context, layer, diffID digest.Digest) (State, string, error) {
-	if _, ok := c.plain.Get([2]digest.Digest{layer, diffID}); ok {
-		return Plain, "", nil
+	key := claim{layer, diffID}
+	if s, ok := c.settled.Get(key); ok {
+		return s.state, s.problem, nil
 	}
-	t, err := taskOf(layer, diffID)
-	if err != nil {
+	if _, err := taskOf(layer, diffID); err != nil {
 		return Invalid, fmt.Sprintf("%s; build and push the image again", err), nil
 	}
-	if f, ok := c.found.Get(t); ok && (f.problem != "" || f.diffID != diffID) {
-		return Invalid, problem(layer, diffID, f.diffID, f.problem), nil
+	s, err := c.recorded(ctx, key)
+	if err == nil && s.state != Pending {
+		c.settled.Put(key, s, 1)
 	}
-	switch ok, err := c.listed(ctx, layer, diffID); {
+	return s.state, s.problem, err
+}
+
+// recorded asks the bucket for what is known.
+func (c *Checker) recorded(ctx context.Context, key claim) (settlement, error) {
+	switch ok, err := c.listed(ctx, key.blob, key.diffID); {
 	case err != nil:
-		return Pending, "", err
+		return settlement{}, err
 	case ok:
-		c.plain.Put([2]digest.Digest{layer, diffID}, struct{}{}, 1)
-		return Plain, "", nil
+		return settlement{state: Plain}, nil
 	}
-	v, err := c.store.VerdictOf(ctx, layer)
+	v, err := c.store.VerdictOf(ctx, key.blob)
 	switch {
 	case err != nil || v == nil:
-		return Pending, "", err
+		return settlement{}, err
 	case v.Problem != "":
-		return Invalid, problem(layer, diffID, "", v.Problem), nil
-	case v.DiffID == diffID:
-		return Plain, "", nil
-	case v.DiffID.Algorithm() == diffID.Algorithm():
-		return Invalid, problem(layer, diffID, v.DiffID, ""), nil
+		return settlement{Invalid, problem(key, "", v.Problem)}, nil
+	case v.DiffID == key.diffID:
+		return settlement{state: Plain}, nil
+	case v.DiffID.Algorithm() == key.diffID.Algorithm():
+		return settlement{Invalid, problem(key, v.DiffID, "")}, nil
 	}
-	return Pending, "", nil
+	return settlement{}, nil
 }
 
 // problem says what is wrong with a layer, and the remedy.
-func problem(layer, claimed, actual digest.Digest, what string) string {
+func problem(c claim, actual digest.Digest, what string) string {
 	if what == "" {
-		what = fmt.Sprintf("its tar is %s, but the image's config says %s", actual, claimed)
+		what = fmt.Sprintf("its tar is %s, but the image's config says %s", actual, c.diffID)
 	}
-	return fmt.Sprintf("layer %s: %s; build and push the image again", layer, what)
+	return fmt.Sprintf("layer %s: %s; build and push the image again", c.blob, what)
 }
 
 func absent(err error) bool { return errors.Is(err, bucket.ErrNotExist) }
@@ -212,7 +225,7 @@ func (c *Checker) find(j *job) (f finding, err error) {
 		return f, nil
 	}
 	if _, ok := c.fresh.Get(j.blob); !ok && j.bytes == nil {
-		if f, ok, err := c.recorded(j); ok || err != nil {
+		if f, ok, err := c.foundBefore(j); ok || err != nil {
 			return f, err
 		}
 	}
@@ -235,15 +248,15 @@ func (c *Checker) find(j *job) (f finding, err error) {
 	return f, err
 }
 
-// recorded looks whether a record lists the blob under one of the claims.
-func (c *Checker) recorded(j *job) (finding, bool, error) {
-	for _, claim := range c.queue.peek(j) {
-		ok, err := c.listed(c.ctx, j.blob, claim)
+// foundBefore looks whether a record lists the blob under one of the claims.
+func (c *Checker) foundBefore(j *job) (finding, bool, error) {
+	for _, diffID := range c.queue.peek(j) {
+		ok, err := c.listed(c.ctx, j.blob, diffID)
 		if ok {
-			c.plain.Put([2]digest.Digest{j.blob, claim}, struct{}{}, 1)
+			c.settled.Put(claim{j.blob, diffID}, settlement{state: Plain}, 1)
 		}
 		if ok || err != nil {
-			return finding{diffID: claim}, ok, err
+			return finding{diffID: diffID}, ok, err
 		}
 	}
 	return finding{}, false, nil
@@ -266,24 +279,37 @@ func (c *Checker) readBack(j *job) (finding, error) {
 }
 
 // settle writes down what was found, as far as the claims ask for it.
-func (c *Checker) settle(j *job, f finding, claims []digest.Digest, mediaType string) error {
-	if f.problem != "" {
-		c.options.Logger.Warn("a layer is invalid", "layer", j.blob, "problem", f.problem)
-		return c.store.SetVerdict(c.ctx, j.blob, blobstore.Verdict{Problem: f.problem})
-	}
-	key := [2]digest.Digest{j.blob, f.diffID}
-	if _, ok := c.plain.Get(key); !ok {
-		b := checkedBlob{Size: f.blobSize, MediaType: mediaType, CheckedAt: c.store.Clock().Now().UTC()}
-		if err := c.list(c.ctx, j.blob, b, f); err != nil {
+func (c *Checker) settle(j *job, f finding, diffIDs []digest.Digest, mediaType string) error {
+	if f.problem == "" {
+		if err := c.settlePlain(j, f, mediaType); err != nil {
 			return err
 		}
-		c.plain.Put(key, struct{}{}, 1)
 	}
-	for _, claim := range claims {
-		if claim != f.diffID {
-			c.options.Logger.Warn("a layer is not what a config says", "layer", j.blob, "diffID", f.diffID, "claimed", claim)
-			return c.store.SetVerdict(c.ctx, j.blob, blobstore.Verdict{DiffID: f.diffID})
+	for _, diffID := range diffIDs {
+		if f.problem == "" && diffID == f.diffID {
+			continue
 		}
+		key := claim{j.blob, diffID}
+		s := settlement{Invalid, problem(key, f.diffID, f.problem)}
+		c.options.Logger.Warn("a layer is invalid", "problem", s.problem)
+		if err := c.store.SetVerdict(c.ctx, j.blob, blobstore.Verdict{DiffID: f.diffID, Problem: f.problem}); err != nil {
+			return err
+		}
+		c.settled.Put(key, s, 1)
 	}
+	return nil
+}
+
+// settlePlain has the record of the layer that the blob is list it.
+func (c *Checker) settlePlain(j *job, f finding, mediaType string) error {
+	key := claim{j.blob, f.diffID}
+	if _, ok := c.settled.Get(key); ok {
+		return nil
+	}
+	b := checkedBlob{Size: f.blobSize, MediaType: mediaType, CheckedAt: c.store.Clock().Now().UTC()}
+	if err := c.list(c.ctx, j.blob, b, f); err != nil {
+		return err
+	}
+	c.settled.Put(key, settlement{state: Plain}, 1)
 	return nil
 }
