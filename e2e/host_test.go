@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"google.golang.org/grpc"
+
+	"github.com/laminastore/lamina/client"
+	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/server/servertest"
+	"github.com/laminastore/lamina/snapshotter"
+	"github.com/laminastore/lamina/snapshotter/containerdtest"
+	"github.com/laminastore/lamina/snapshotter/node"
+	"github.com/laminastore/lamina/snapshotter/overlay"
+)
+
+// A host is a containerd with Lamina's snapshotter and agent beside it.
+type host struct {
+	*containerdtest.Host
+	node  *client.Node
+	agent *node.Agent
+	dir   string
+}
+
+func startHost(t *testing.T, s *servertest.Server) *host {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "e2e") // t.TempDir's names are too long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	root := filepath.Join(dir, "root")
+	sn, err := overlay.Open(overlay.Config{Root: root, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	socket := filepath.Join(dir, "sock")
+	running.Go(func() {
+		if err := snapshotter.Run(ctx, snapshotter.Config{Snapshots: sn, Socket: socket, Log: log}); err != nil {
+			t.Errorf("snapshotter: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		if err := sn.Close(); err != nil {
+			t.Errorf("close the snapshotter: %v", err)
+		}
+	})
+	eventually(t, "the snapshotter's socket", func() bool { _, err := os.Stat(socket); return err == nil })
+	h := &host{Host: containerdtest.Start(t, containerdtest.Options{Snapshotter: socket}), dir: dir}
+
+	h.agent, err = node.New(node.Config{
+		Containerd: h.Socket, Snapshots: sn, Root: root, Server: s.GRPC, Version: "test", Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.Dial(s.GRPC, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := grpc.NewServer()
+	h.agent.Register(g)
+	running.Go(func() { _ = g.Serve(l) })
+	running.Go(func() { h.agent.Report(ctx, c.Report) })
+	if h.node, err = client.DialNode(l.Addr().String(), client.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stop()
+		h.node.Close()
+		g.Stop()
+		running.Wait()
+		c.Close()
+		h.agent.Close()
+	})
+	return h
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	end := time.Now().Add(time.Minute)
+	for !so() {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within a minute", what)
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// pull pulls an image by containerd, and returns it.
+func (h *host) pull(t *testing.T, ref, snapshotter string) containerd.Image {
+	t.Helper()
+	img, err := h.Client.Pull(h.Context(), ref, containerd.WithPullUnpack, containerd.WithPullSnapshotter(snapshotter))
+	if err != nil {
+		t.Fatalf("pull %s: %v", ref, err)
+	}
+	return img
+}
+
+func (h *host) commit(t *testing.T, in *pb.ContainersCommitRequest) *pb.CommitResult {
+	t.Helper()
+	res, err := h.node.Commit(t.Context(), in, nil)
+	if err != nil {
+		t.Fatalf("commit %s: %v", in.Container, err)
+	}
+	return res
+}
+
+func (h *host) diff(t *testing.T, container string) string {
+	t.Helper()
+	var b strings.Builder
+	for c, err := range h.node.Diff(t.Context(), &pb.ContainersDiffRequest{Container: container}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString(c.Kind.String()[len("CHANGE_KIND_"):][:1] + " " + c.Path + "\n")
+	}
+	return b.String()
+}
