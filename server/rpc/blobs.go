@@ -98,9 +98,7 @@ func (s *blobs) Read(in *pb.BlobsReadRequest, stream grpcReadStream) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	_, err = r.WriteTo(&dataWriter{stream: stream})
-	return err
+	return s.send(r, stream)
 }
 
 func (s *blobs) Status(ctx context.Context, in *pb.BlobsStatusRequest) (*pb.BlobsStatusResponse, error) {

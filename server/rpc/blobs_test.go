@@ -2,7 +2,9 @@ package rpc_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +16,8 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/bucket/memory"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/server"
+	"github.com/laminastore/lamina/server/servertest"
 )
 
 const absent = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -235,4 +239,46 @@ func TestBucketFull(t *testing.T) {
 	refused(t, err, codes.ResourceExhausted, "BUCKET_FULL")
 	_, err = p.read(&pb.BlobsReadRequest{Digest: d})
 	refused(t, err, codes.NotFound, "BLOB_UNKNOWN")
+}
+
+// ended is a log that tells when a call of a method has ended.
+type ended struct {
+	slog.Handler
+	method string
+	calls  chan struct{}
+}
+
+func (e *ended) Handle(ctx context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "method" && a.Value.String() == e.method {
+			e.calls <- struct{}{}
+		}
+		return true
+	})
+	return e.Handler.Handle(ctx, r)
+}
+
+// A client that takes nothing does not keep a read open for ever.
+func TestClientThatStopsReading(t *testing.T) {
+	reads := &ended{slog.NewTextHandler(t.Output(), nil), pb.Blobs_Read_FullMethodName, make(chan struct{}, 1)}
+	s := servertest.Start(t, servertest.Options{Config: server.Config{Idle: 100 * time.Millisecond, Logger: slog.New(reads)}})
+	p := pushTo(t, s.Conn)
+	data := randomBytes(1, 40<<20)
+	d := p.put(data)
+	stream, err := p.client.Read(t.Context(), &pb.BlobsReadRequest{Repository: p.repo, Digest: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-reads.calls
+	var got bytes.Buffer
+	for err == nil {
+		var m *pb.BlobsReadResponse
+		if m, err = stream.Recv(); err == nil {
+			got.Write(m.Data)
+		}
+	}
+	refused(t, err, codes.DeadlineExceeded, "READ_IDLE")
+	if got.Len() == 0 || !bytes.HasPrefix(data, got.Bytes()) || got.Len() == len(data) {
+		t.Errorf("%d bytes came before", got.Len())
+	}
 }

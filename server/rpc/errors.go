@@ -27,6 +27,7 @@ const Domain = "lamina.store"
 var (
 	errArgument         = errors.New("invalid argument")
 	errUploadIdle       = errors.New("upload stands still")
+	errReadIdle         = errors.New("read stands still")
 	errManifestTooLarge = errors.New("manifest too large")
 )
 
@@ -74,6 +75,7 @@ var table = []row{
 
 	{errArgument, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID, 0},
 	{errUploadIdle, codes.DeadlineExceeded, pb.Reason_REASON_UPLOAD_IDLE, 0},
+	{errReadIdle, codes.DeadlineExceeded, pb.Reason_REASON_READ_IDLE, 0},
 
 	{reference.ErrRepository, codes.InvalidArgument, pb.Reason_REASON_NAME_INVALID, 0},
 	{reference.ErrTag, codes.InvalidArgument, pb.Reason_REASON_TAG_INVALID, 0},
@@ -124,7 +126,7 @@ func toStatus(ctx context.Context, err error, requestID string) *status.Status {
 		return s.GRPCStatus() // made by gRPC itself: unknown method, message too large
 	}
 	r := classify(err)
-	if ctxErr := ctx.Err(); ctxErr != nil && r.class != errUploadIdle {
+	if ctxErr := ctx.Err(); ctxErr != nil && r.class != errUploadIdle && r.class != errReadIdle {
 		return status.FromContextError(ctxErr)
 	}
 	info := &errdetails.ErrorInfo{

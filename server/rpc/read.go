@@ -1,19 +1,53 @@
 package rpc
 
 import (
+	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/laminastore/lamina/blobstore"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 )
 
 type grpcReadStream = grpc.ServerStreamingServer[pb.BlobsReadResponse]
 
+// send sends all that r delivers, and closes it. It does not wait for a client
+// that takes nothing any more: gRPC has no deadline for one message, so what
+// sends is in another goroutine, which ends with the stream.
+func (s *blobs) send(r *blobstore.Reader, stream grpcReadStream) error {
+	w := &dataWriter{stream: stream, idle: s.idle, timer: time.NewTimer(s.idle)}
+	w.timer.Stop()
+	done := make(chan error, 1)
+	s.streams.Go(func() {
+		defer r.Close()
+		defer func() {
+			if p := recover(); p != nil {
+				done <- fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		_, err := r.WriteTo(w)
+		done <- err
+	})
+	select {
+	case err := <-done:
+		return err
+	case <-w.timer.C:
+		return &blobstore.Error{
+			Class: errReadIdle, Subject: r.Blob().Digest.String(), Detail: "nothing was taken for " + s.idle.String(),
+			Remedy: "read on from where you are",
+		}
+	}
+}
+
 // A dataWriter sends what is written to it, in messages of at most maxData.
 type dataWriter struct {
 	stream grpcReadStream
+	idle   time.Duration
+	timer  *time.Timer // runs while a message waits for the client
 }
 
 // Write returns when gRPC has a copy of p, which waits while the client's
@@ -22,7 +56,10 @@ func (w *dataWriter) Write(p []byte) (int, error) {
 	done := 0
 	for len(p) > 0 {
 		n := min(len(p), maxData)
-		if err := w.stream.Send(&pb.BlobsReadResponse{Data: p[:n]}); err != nil {
+		w.timer.Reset(w.idle)
+		err := w.stream.Send(&pb.BlobsReadResponse{Data: p[:n]})
+		w.timer.Stop()
+		if err != nil {
 			return done, err
 		}
 		done, p = done+n, p[n:]
