@@ -23,16 +23,16 @@ type folder struct {
 // them until the process could open nothing else.
 type budget struct{ left atomic.Int64 }
 
-const maxFolders = 16 << 10
+const maxFolders = 8 << 10
 
-// openFolder opens a folder by its name in an open one; with unix.AT_FDCWD by
-// its path.
+// openFolder opens a folder: "." of one that is held, or with unix.AT_FDCWD the
+// one at a path that is trusted.
 func openFolder(dir int, name string, marks marks, b *budget) (*folder, error) {
 	if b.left.Add(-1) < 0 {
 		b.left.Add(1)
 		return nil, fmt.Errorf("%w: folders are nested too deep to be read, %d are open", ErrLimit, maxFolders)
 	}
-	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		b.left.Add(1)
 		return nil, err
@@ -55,12 +55,18 @@ func (f *folder) close() {
 func (f *folder) names() ([]string, error) {
 	// A descriptor of its own: reading moves its position.
 	fd, err := openat(f.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if vanished(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	dir := os.NewFile(uintptr(fd), magic(f.fd))
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
+	if vanished(err) { // the folder itself, while it is open
+		return nil, nil
+	}
 	slices.Sort(names)
 	return names, err
 }

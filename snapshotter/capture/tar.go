@@ -34,7 +34,7 @@ func (t *tarWriter) Write(b []byte) (int, error) {
 func (t *tarWriter) header(h *tar.Header) error {
 	h.Format = tar.FormatPAX // the only one with nanoseconds, xattrs and long names
 	if err := tar.NewWriter(t).WriteHeader(h); err != nil {
-		return fmt.Errorf("/%s: tar header: %w", h.Name, err)
+		return fmt.Errorf("tar header: %w", err)
 	}
 	t.entries++
 	t.told()
