@@ -17,6 +17,9 @@ func parseConfig(b []byte) (*ocispec.Image, error) {
 	if len(b) > MaxConfigSize {
 		return nil, fmt.Errorf("it has %d bytes, at most %d are read", len(b), MaxConfigSize)
 	}
+	if err := checkJSON(b, false); err != nil {
+		return nil, err
+	}
 	var c ocispec.Image
 	if err := json.Unmarshal(b, &c); err != nil {
 		return nil, err

@@ -29,7 +29,6 @@
 package images
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -124,32 +123,6 @@ func tagKey(repo reference.Repository, tag reference.Tag) string {
 
 func referrersPrefix(repo reference.Repository, subject digest.Digest) string {
 	return "repos/" + string(repo) + "/_referrers/" + string(subject) + "/"
-}
-
-// summaryRecord is the payload of a manifest's link.
-type summaryRecord struct {
-	MediaType    string        `json:"mediaType"`
-	Size         int64         `json:"size"`
-	Subject      digest.Digest `json:"subject,omitempty"`
-	ArtifactType string        `json:"artifactType,omitempty"`
-	Layers       int           `json:"layers,omitempty"`
-	LayersSize   int64         `json:"layersSize,omitempty"`
-	Platforms    []string      `json:"platforms,omitempty"`
-	Created      string        `json:"created,omitempty"` // RFC 3339
-}
-
-// summary reads the payload of the link of d.
-func summary(d digest.Digest, l link.Link) (Summary, error) {
-	var p summaryRecord
-	if err := json.Unmarshal(l.Payload, &p); err != nil {
-		return Summary{}, fmt.Errorf("%w: link of manifest %s: %v", record.ErrInvalid, d, err)
-	}
-	return Summary{
-		Descriptor: Descriptor{Digest: d, MediaType: p.MediaType, Size: p.Size},
-		Subject:    p.Subject, ArtifactType: p.ArtifactType,
-		Layers: p.Layers, LayersSize: p.LayersSize, Platforms: p.Platforms,
-		Created: parseTime(p.Created), Pushed: l.Since,
-	}, nil
 }
 
 func fail(class error, subject any, format string, args ...any) *blobstore.Error {

@@ -9,13 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep the JSON of a manifest may be nested.
-const maxDepth = 32
+// What bounds the memory that reading a manifest or a config takes: how deep its
+// JSON is nested, and how many members one object or array has.
+const (
+	maxDepth   = 32
+	maxMembers = 20_000
+)
 
 // checkJSON says what is wrong with b as one JSON value that every parser reads
-// alike: encoding, syntax, nesting, and keys given twice, of which some parsers
-// take the first and some the last.
-func checkJSON(b []byte) error {
+// alike: encoding, syntax, bounds, and, if unique is set, keys given twice, of
+// which some parsers take the first and some the last.
+func checkJSON(b []byte, unique bool) error {
 	if !utf8.Valid(b) {
 		return errors.New("it is not UTF-8")
 	}
@@ -24,6 +28,7 @@ func checkJSON(b []byte) error {
 	}
 	type level struct {
 		keys    map[string]bool // nil in an array
+		members int
 		wantKey bool
 	}
 	var stack []level
@@ -42,24 +47,30 @@ func checkJSON(b []byte) error {
 			top = &stack[len(stack)-1]
 		}
 		if key, ok := tok.(string); ok && top != nil && top.wantKey {
-			if top.keys[key] {
+			if unique && top.keys[key] {
 				return fmt.Errorf("key %.80q is given twice", key)
 			}
 			top.keys[key], top.wantKey = true, false
 			continue
 		}
-		switch tok {
-		case json.Delim('{'), json.Delim('['):
+		end := tok == json.Delim('}') || tok == json.Delim(']')
+		if top != nil && !end { // a value begins
+			if top.members++; top.members > maxMembers {
+				return fmt.Errorf("an object or array in it has more than %d members", maxMembers)
+			}
+		}
+		switch {
+		case tok == json.Delim('{'), tok == json.Delim('['):
 			if len(stack) == maxDepth {
 				return fmt.Errorf("it is nested more than %d deep", maxDepth)
 			}
 			l := level{}
 			if tok == json.Delim('{') {
-				l = level{map[string]bool{}, true}
+				l.keys, l.wantKey = map[string]bool{}, true
 			}
 			stack = append(stack, l)
 			continue
-		case json.Delim('}'), json.Delim(']'):
+		case end:
 			stack = stack[:len(stack)-1]
 		}
 		if len(stack) > 0 { // a value has ended: in an object a key comes next

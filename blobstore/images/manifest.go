@@ -10,29 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/laminastore/lamina/blobstore"
-	"github.com/laminastore/lamina/reference"
 )
-
-// The media types of manifests, besides the two of ocispec.
-const (
-	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
-	dockerSchema1  = "application/vnd.docker.distribution.manifest.v1" // and what follows it
-	dockerConfig   = "application/vnd.docker.container.image.v1+json"
-	dockerForeign  = "application/vnd.docker.image.rootfs.foreign.diff.tar" // and what follows it
-	ociForeign     = "application/vnd.oci.image.layer.nondistributable.v1.tar"
-)
-
-// IsManifest says whether mediaType is that of an image's manifest.
-func IsManifest(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageManifest || mediaType == dockerManifest
-}
-
-// IsIndex says whether mediaType is that of an index, or of a manifest list as
-// Docker calls it.
-func IsIndex(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageIndex || mediaType == dockerList
-}
 
 // A parsed is a manifest or an index whose form has been checked.
 type parsed struct {
@@ -63,7 +41,7 @@ func parse(mediaType string, b []byte) (*parsed, error) {
 }
 
 func parseFields(mediaType string, b []byte) (*parsed, error) {
-	if err := checkJSON(b); err != nil {
+	if err := checkJSON(b, true); err != nil {
 		return nil, err
 	}
 	var o object
@@ -144,107 +122,6 @@ func (p *parsed) kind(mediaType string, o object) error {
 	}
 	p.mediaType = mediaType
 	return nil
-}
-
-// one reads the descriptor at key, nil if there is none.
-func one(o object, key string) (*ocispec.Descriptor, error) {
-	var d object
-	if ok, err := o.get(key, &d); err != nil || !ok {
-		return nil, err
-	}
-	desc, err := descriptor(d)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
-	}
-	return &desc, nil
-}
-
-// many reads the descriptors at key, which must be an array.
-func many(o object, key string) ([]ocispec.Descriptor, error) {
-	var ds []object
-	switch ok, err := o.get(key, &ds); {
-	case err != nil:
-		return nil, err
-	case !ok && o[key] == nil: // null is an empty list to those who write Go
-		return nil, fmt.Errorf("it has no %s", key)
-	case len(ds) > MaxDescriptors:
-		return nil, fmt.Errorf("%s: %d of them, allowed are %d", key, len(ds), MaxDescriptors)
-	}
-	descs := make([]ocispec.Descriptor, len(ds))
-	for i, d := range ds {
-		var err error
-		if descs[i], err = descriptor(d); err != nil {
-			return nil, fmt.Errorf("%s[%d]: %w", key, i, err)
-		}
-	}
-	return descs, nil
-}
-
-func descriptor(o object) (d ocispec.Descriptor, err error) {
-	if o == nil {
-		return d, errors.New("it is null")
-	}
-	var name string
-	ok, err := o.get("digest", &name)
-	if err == nil && !ok {
-		err = errors.New("it has no digest")
-	}
-	if err != nil {
-		return d, err
-	}
-	if d.Digest, err = reference.ParseDigest(name); err != nil {
-		return d, err
-	}
-	ok, err = o.get("size", &d.Size)
-	switch {
-	case err != nil:
-		return d, err
-	case !ok:
-		return d, fmt.Errorf("%s has no size", d.Digest)
-	case d.Size < 0:
-		return d, fmt.Errorf("%s has size %d", d.Digest, d.Size)
-	}
-	if _, err = o.get("mediaType", &d.MediaType); err != nil {
-		return d, err
-	}
-	if len(d.MediaType) > 255 {
-		return d, fmt.Errorf("mediaType has %d characters, allowed are 255", len(d.MediaType))
-	}
-	for key, v := range map[string]any{
-		"artifactType": &d.ArtifactType, "urls": &d.URLs, "annotations": &d.Annotations, "platform": &d.Platform,
-	} {
-		if _, err = o.get(key, v); err != nil {
-			return d, err
-		}
-	}
-	return d, nil
-}
-
-// elsewhere says whether d is a layer that registries do not keep, but hosts
-// that its urls name.
-func elsewhere(d ocispec.Descriptor) bool {
-	return len(d.URLs) > 0 && (strings.HasPrefix(d.MediaType, dockerForeign) || strings.HasPrefix(d.MediaType, ociForeign))
-}
-
-// isLayer says whether mediaType is that of a filesystem layer that can be
-// looked into. Manifests of attestations have an image's config, with what is
-// no tar where layers are.
-func isLayer(mediaType string) bool {
-	for _, prefix := range []string{
-		ocispec.MediaTypeImageLayer, ociForeign, dockerForeign, "application/vnd.docker.image.rootfs.diff.tar",
-	} {
-		if rest, ok := strings.CutPrefix(mediaType, prefix); ok {
-			switch rest {
-			case "", "+gzip", "+zstd", ".gzip", ".zstd":
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func isImageConfig(mediaType string) bool {
-	return mediaType == ocispec.MediaTypeImageConfig || mediaType == dockerConfig
 }
 
 // subjectDigest is the digest of the subject, or empty.

@@ -68,6 +68,8 @@ func TestParseRefuses(t *testing.T) {
 		{name: "not UTF-8", doc: replace(image, "application/x", "application/\xff"), says: "UTF-8"},
 		{name: "byte-order mark", doc: "\ufeff" + image, says: "byte-order"},
 		{name: "deep nesting", doc: replace(image, `{"schema`, `{"x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`,"schema`), says: "nested"},
+		{name: "many members", doc: replace(image, `{"schema`, `{"x":[`+strings.Repeat("{},", maxMembers)+`1],"schema`), says: "members"},
+		{name: "many keys", doc: replace(image, `"config"`, `"annotations":{`+keys(maxMembers+1)+`},"config"`), says: "members"},
 		{name: "a key twice", doc: replace(image, `"config"`, `"layers":[],"config"`), says: `"layers" is given twice`},
 		{name: "a key twice, below", doc: replace(image, `"size":4`, `"size":4,"size":5`), says: `"size" is given twice`},
 		{name: "schema 1", mediaType: "application/vnd.docker.distribution.manifest.v1+prettyjws", doc: `{"schemaVersion":1,"fsLayers":[]}`, says: "schema 1"},
@@ -108,6 +110,18 @@ func TestParseRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// keys returns the members of an object.
+func keys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `"%d":""`, i)
+	}
+	return b.String()
 }
 
 func TestAcceptChecksTheDigest(t *testing.T) {

@@ -153,11 +153,10 @@ func TestBadLayersSayWhatIsWrong(t *testing.T) {
 			if err := other.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			until(t, func() bool { // the verdict is written in a moment
-				var err error
-				state, problem, err = other.State(t.Context(), layer, claimed)
-				return state != layers.Pending || err != nil
-			})
+			var err error
+			if state, problem, err = other.State(t.Context(), layer, claimed); err != nil {
+				t.Fatal(err)
+			}
 			check()
 		})
 	}
@@ -231,13 +230,15 @@ func TestRecordOfALayerDoesNotGrowWithoutEnd(t *testing.T) {
 }
 
 func TestCommonCaseTakesOneCallAndReadsNothing(t *testing.T) {
-	counted := count.New(storetest.NewBucket(storetest.NewClock()))
+	tricky := &storetest.Bucket{Bucket: storetest.NewBucket(storetest.NewClock())}
+	counted := count.New(tricky)
 	s, c := server(t, counted, layers.Options{})
 	tar := storetest.Tar(1<<20, "a")
 	layer, diffID := put(t, s, storetest.Gzip(tar)), digest.FromBytes(tar)
 	counted.Reset()
+	recorded := recorded(tricky)
 	c.Want(layer, gzipped, diffID)
-	until(t, func() bool { return counted.Snapshot().Put == 1 })
+	await(t, recorded)
 	for call := range strings.Lines(counted.Log()) {
 		if call = strings.TrimSpace(call); call != "put "+layers.Key(diffID) && !strings.HasPrefix(call, "delete uploads/") {
 			t.Errorf("a call that is not needed: %s", call)
@@ -245,13 +246,26 @@ func TestCommonCaseTakesOneCallAndReadsNothing(t *testing.T) {
 	}
 }
 
-// until waits for cond.
-func until(t *testing.T, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not happen")
+// recorded returns a channel that is closed when a layer's record has been
+// written.
+func recorded(b *storetest.Bucket) <-chan struct{} {
+	done := make(chan struct{})
+	b.Set(func(op, key string, pass func() error) error {
+		err := pass()
+		if op == "put" && strings.HasPrefix(key, "layers/") {
+			close(done)
 		}
+		return err
+	})
+	return done
+}
+
+func await(t *testing.T, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("it does not happen")
 	}
 }
 
@@ -303,8 +317,8 @@ func TestManyWhoAskAtOnceHaveItCheckedOnce(t *testing.T) {
 }
 
 func TestWhatARestartInterruptedIsDoneWhenAsked(t *testing.T) {
-	b := storetest.NewBucket(storetest.NewClock())
-	s, first := server(t, b, layers.Options{})
+	tricky := &storetest.Bucket{Bucket: storetest.NewBucket(storetest.NewClock())}
+	s, first := server(t, tricky, layers.Options{})
 	tar := storetest.Tar(1000, "a")
 	layer, diffID := put(t, s, storetest.Gzip(tar)), digest.FromBytes(tar)
 	if err := first.Close(t.Context()); err != nil {
@@ -315,17 +329,15 @@ func TestWhatARestartInterruptedIsDoneWhenAsked(t *testing.T) {
 		t.Errorf("waiting for a closed one: %v", err)
 	}
 
-	_, second := server(t, b, layers.Options{})
+	recorded := recorded(tricky)
+	_, second := server(t, tricky, layers.Options{})
 	state, _, err := second.State(t.Context(), layer, diffID)
 	if state != layers.Pending || err != nil {
 		t.Fatalf("state %v, %v", state, err)
 	}
-	until(t, func() bool {
-		state, _, err = second.State(t.Context(), layer, diffID)
-		return state == layers.Plain || err != nil
-	})
-	if err != nil {
-		t.Error(err)
+	await(t, recorded)
+	if r, there := readRecord(t, tricky, diffID); !there {
+		t.Errorf("recorded %+v", r)
 	}
 }
 

@@ -66,7 +66,7 @@ func (q *queue) add(t task, mediaType string, claim digest.Digest, bytes []byte,
 	if mediaType != "" {
 		j.mediaType = mediaType
 	}
-	if claim != "" {
+	if claim != "" && !slices.Contains(j.claims, claim) {
 		j.claims = append(j.claims, claim)
 	}
 	return j
