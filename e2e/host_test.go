@@ -33,6 +33,12 @@ type host struct {
 
 func startHost(t *testing.T, s *servertest.Server) *host {
 	t.Helper()
+	return startHostAt(t, s.GRPC)
+}
+
+// startHostAt starts a host whose server has that gRPC address.
+func startHostAt(t *testing.T, server string) *host {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "e2e") // t.TempDir's names are too long for sockets
 	if err != nil {
 		t.Fatal(err)
@@ -63,12 +69,12 @@ func startHost(t *testing.T, s *servertest.Server) *host {
 	h := &host{Host: containerdtest.Start(t, containerdtest.Options{Snapshotter: socket}), dir: dir}
 
 	h.agent, err = node.New(node.Config{
-		Containerd: h.Socket, Snapshots: sn, Root: root, Server: s.GRPC, Version: "test", Log: log,
+		Containerd: h.Socket, Snapshots: sn, Root: root, Server: server, Version: "test", Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := client.Dial(s.GRPC, client.Options{})
+	c, err := client.Dial(server, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

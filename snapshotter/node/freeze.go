@@ -30,9 +30,9 @@ type frozenNote struct {
 const resumeTimeout = 30 * time.Second
 
 var (
-	pauseNoted = failpoint.New("commit-pause-noted")
-	paused     = failpoint.New("commit-paused")
-	resumed    = failpoint.New("commit-resumed")
+	pauseNoted = failpoint.New("freeze-noted")
+	paused     = failpoint.New("freeze-paused")
+	resumed    = failpoint.New("freeze-resumed")
 )
 
 func (a *Agent) frozenFolder() string { return filepath.Join(a.cfg.Root, "frozen") }
