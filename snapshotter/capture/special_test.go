@@ -314,7 +314,9 @@ func TestWhatTheLayersHide(t *testing.T) {
 		must(t, os.Mkdir(root+name, 0o755))
 	}
 	unmount()
-	must(t, unix.Removexattr(s.upper+"/file", "trusted.overlay.opaque")) // as containerd would unpack it
+	for _, name := range []string{"/file", "/other"} { // as containerd would unpack it
+		must(t, unix.Removexattr(s.upper+name, "trusted.overlay.opaque"))
+	}
 	s.push(t)
 	root, unmount = s.mount(t)
 	files(t, root, map[string]string{"opaque/x": "2", "file/x": "2", "gone/x": "2"})
