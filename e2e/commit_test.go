@@ -59,9 +59,9 @@ func TestCommitsThatCannotBe(t *testing.T) {
 		"two fit":           {&pb.ContainersCommitRequest{Container: "web", Reference: "demo/x:1"}, codes.InvalidArgument, pb.Reason_REASON_CONTAINER_UNKNOWN, "web-2"},
 		"no reference":      {&pb.ContainersCommitRequest{Container: "web-1", Reference: "Demo/x:1"}, codes.InvalidArgument, 0, "Demo/x:1"},
 		"a digest":          {&pb.ContainersCommitRequest{Container: "web-1", Reference: "demo/x@sha256:" + strings.Repeat("0", 64)}, codes.InvalidArgument, 0, "digest"},
-		"a bad instruction": {&pb.ContainersCommitRequest{Container: "web-1", Reference: "demo/x:1", Changes: []string{"RUN rm -rf /"}}, codes.InvalidArgument, 0, "RUN rm -rf /"},
+		"a bad instruction": {&pb.ContainersCommitRequest{Container: "web-1", Reference: "demo/x:1", Changes: []string{"RUN rm -rf /"}}, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID, "RUN rm -rf /"},
 		"a bad compression": {&pb.ContainersCommitRequest{Container: "web-1", Reference: "demo/x:1", Compression: "lzma"}, codes.InvalidArgument, 0, "lzma"},
-		"a bad pattern":     {&pb.ContainersCommitRequest{Container: "web-1", Reference: "demo/x:1", Exclude: []string{"[a"}}, codes.InvalidArgument, 0, "[a"},
+		"a bad pattern":     {&pb.ContainersCommitRequest{Container: "web-1", Reference: "demo/x:1", Exclude: []string{"[a"}}, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID, "[a"},
 	} {
 		code, reason, says := h.refused(t, test.in)
 		if code != test.code || reason != test.reason || !strings.Contains(says, test.says) {

@@ -36,7 +36,7 @@ const shareFrom = 128 << 10
 // NewSpool makes a spool on the filesystem of dir. The caller closes it; nothing
 // is left behind when the process dies.
 func NewSpool(dir string) (*Spool, error) {
-	file, err := unnamed(dir)
+	file, err := Unnamed(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +46,9 @@ func NewSpool(dir string) (*Spool, error) {
 	}, nil
 }
 
-// unnamed opens a new file that has no name.
-func unnamed(dir string) (*os.File, error) {
+// Unnamed opens a new file on the filesystem of dir that has no name: it is gone
+// when it is closed, or when the process dies.
+func Unnamed(dir string) (*os.File, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
 		return os.NewFile(uintptr(fd), dir+"/(spool)"), nil

@@ -49,16 +49,19 @@ func (a *Agent) base(ctx context.Context, c container, to *target) (*base, error
 	if err != nil {
 		return nil, err
 	}
+	// Images may have the same layers and say otherwise how they are run: the very
+	// one first, then what has its name now.
 	named := func(i images.Image) bool { return i.Name == c.Image }
-	slices.SortStableFunc(all, func(x, y images.Image) int {
+	rank := func(i images.Image) int {
 		switch {
-		case named(x) == named(y):
+		case string(i.Target.Digest) == c.ImageDigest:
 			return 0
-		case named(x):
-			return -1
+		case named(i):
+			return 1
 		}
-		return 1
-	})
+		return 2
+	}
+	slices.SortStableFunc(all, func(x, y images.Image) int { return rank(x) - rank(y) })
 	var problems error
 	for _, img := range all {
 		b, err := a.baseOf(ctx, img)
@@ -77,6 +80,9 @@ func (a *Agent) base(ctx context.Context, c container, to *target) (*base, error
 		return b, nil
 	} else if c.ImageDigest != "" {
 		problems = errors.Join(problems, err)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	if problems == nil {
 		problems = errors.New("no image here has its layers")

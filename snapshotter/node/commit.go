@@ -2,10 +2,8 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -26,7 +24,8 @@ import (
 // Commit implements lamina.v1.Containers.
 func (s *service) Commit(in *pb.ContainersCommitRequest, stream grpc.ServerStreamingServer[pb.ContainersCommitResponse]) error {
 	ctx := stream.Context()
-	t := &teller{stream: stream}
+	t := newTeller(stream)
+	defer t.end()
 	res, err := s.agent.commit(ctx, in, t)
 	if err != nil {
 		return asStatus(err)
@@ -58,14 +57,21 @@ func (a *Agent) commit(ctx context.Context, in *pb.ContainersCommitRequest, t *t
 	defer stack.Release()
 	b, err := a.base(ctx, c, to)
 	if err != nil {
-		return nil, status.Error(codes.FailedPrecondition, err.Error())
+		return nil, err
 	}
 	mediaType, err := layerType(b.manifest.MediaType, in.Compression)
 	if err != nil {
 		return nil, err
 	}
+	// What cannot be is said before anything stands still.
 	if _, err := applyInstructions(nil, in.Changes); err != nil {
-		return nil, err // before anything stands still
+		return nil, err
+	}
+	if err := capture.CheckPatterns(in.Exclude); err != nil {
+		return nil, err
+	}
+	if err := a.measure(ctx, c); err != nil {
+		return nil, a.vanished(c, err)
 	}
 
 	spool, got, stood, err := a.read(ctx, c, stack, in, t)
@@ -115,6 +121,9 @@ func (a *Agent) commit(ctx context.Context, in *pb.ContainersCommitRequest, t *t
 	for _, n := range got.Skipped {
 		res.Skipped = append(res.Skipped, printable(n.String()))
 	}
+	for _, n := range got.Altered {
+		res.Altered = append(res.Altered, printable(n.String()))
+	}
 	return res, nil
 }
 
@@ -138,20 +147,21 @@ func (a *Agent) read(ctx context.Context, c container, stack *overlay.Stack, in 
 			return err
 		}
 		got, err = capture.Write(ctx, spool, capture.Options{
-			Upper: stack.Upper, Lowers: stack.Lowers, Exclude: in.Exclude,
+			Upper: stack.Upper, Lowers: stack.Lowers, Exclude: in.Exclude, MaxPath: maxPath,
 			OnProgress: func(n int64) { t.at(pb.CommitStep_COMMIT_STEP_READ, n, c.WrittenBytes) },
 		})
 		return err
 	})
-	if errors.Is(err, capture.ErrPattern) {
-		err = status.Error(codes.InvalidArgument, err.Error())
-	}
 	if err != nil {
 		spool.Close()
 		return nil, got, stood, err
 	}
 	return spool, got, stood, nil
 }
+
+// maxPath is the longest path that goes into a layer: PATH_MAX, less the folder
+// into which somebody unpacks it.
+const maxPath = unix.PathMax - 256
 
 // spare is what a commit leaves free on the disk, in bytes.
 const spare = 64 << 20
@@ -216,34 +226,4 @@ func (a *Agent) vanished(c container, err error) error {
 
 func descriptor(d ocispec.Descriptor) *pb.Descriptor {
 	return &pb.Descriptor{Digest: string(d.Digest), Size: d.Size, MediaType: d.MediaType}
-}
-
-// A teller tells the caller how far a commit has come, not more than a message a
-// MiB.
-type teller struct {
-	mu     sync.Mutex
-	stream grpc.ServerStreamingServer[pb.ContainersCommitResponse]
-	step   pb.CommitStep
-	told   int64
-	over   bool
-}
-
-func (t *teller) at(step pb.CommitStep, done, total int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.over || step == t.step && done < t.told+1<<20 && done < total {
-		return
-	}
-	t.step, t.told = step, done
-	// A caller that has gone is noticed by its context.
-	_ = t.stream.Send(&pb.ContainersCommitResponse{Event: &pb.ContainersCommitResponse_Progress{
-		Progress: &pb.CommitProgress{Step: step, DoneBytes: done, TotalBytes: total},
-	}})
-}
-
-func (t *teller) result(res *pb.CommitResult) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.over = true
-	return t.stream.Send(&pb.ContainersCommitResponse{Event: &pb.ContainersCommitResponse_Result{Result: res}})
 }

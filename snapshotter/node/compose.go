@@ -61,6 +61,11 @@ func composeConfig(b *base, l *layer, c container, in *pb.ContainersCommitReques
 	now = now.UTC()
 	known.RootFS.Type = "layers"
 	known.RootFS.DiffIDs = append(known.RootFS.DiffIDs, l.diffID)
+	// Who reads the history counts its entries against the layers. Where the image
+	// has none for some, ours would be taken for theirs.
+	for range unrecorded(known.History, len(b.diffIDs)) {
+		known.History = append(known.History, ocispec.History{Comment: "not recorded"})
+	}
 	known.History = append(known.History, ocispec.History{
 		Created: &now, CreatedBy: "lamina commit " + c.Id, Author: in.Author, Comment: in.Message,
 	})
@@ -83,4 +88,14 @@ func composeConfig(b *base, l *layer, c container, in *pb.ContainersCommitReques
 		all[k] = raw
 	}
 	return json.Marshal(all)
+}
+
+// unrecorded is how many of the layers the history does not speak of.
+func unrecorded(history []ocispec.History, layers int) int {
+	for _, h := range history {
+		if !h.EmptyLayer {
+			layers--
+		}
+	}
+	return max(layers, 0)
 }

@@ -38,7 +38,7 @@ const (
 )
 
 // containers lists the containers of all namespaces, ordered by namespace and
-// id. One that is removed meanwhile is left out.
+// id, without what they have written. One that is removed meanwhile is left out.
 func (a *Agent) containers(ctx context.Context) ([]container, error) {
 	names, err := a.containerd.NamespaceService().List(ctx)
 	if err != nil {
@@ -129,20 +129,31 @@ func (a *Agent) describe(ctx context.Context, ns string, c containers.Container,
 	if err != nil {
 		return container{}, err
 	}
-	usage, err := a.cfg.Snapshots.Usage(ctx, snapshot)
-	if err != nil {
-		return container{}, err
-	}
 	_, _, chainID, _ := overlay.ParseName(info.Parent)
 	p := &pb.Container{
 		Namespace: ns, Id: c.ID, Image: c.Image, ChainId: chainID, NodeId: a.id,
-		CreatedAt: timestamppb.New(c.CreatedAt), WrittenBytes: usage.Size, WrittenInodes: usage.Inodes,
-		Labels: boundedLabels(c.Labels),
+		CreatedAt: timestamppb.New(c.CreatedAt), Labels: boundedLabels(c.Labels),
 	}
 	if p.ImageDigest, err = a.imageDigest(ctx, imageKey{ns, c.ID, c.CreatedAt}, c.Image); err != nil {
 		return container{}, err
 	}
 	return container{p, snapshot}, nil
+}
+
+// measure finds out how much a container has written.
+func (a *Agent) measure(ctx context.Context, c container) error {
+	usage, err := a.cfg.Snapshots.Usage(ctx, c.snapshot)
+	if err != nil && (errdefs.IsNotFound(err) || ctx.Err() != nil) {
+		return err
+	}
+	if err != nil {
+		// One that cannot be measured, because of paths that are too long to walk for
+		// instance, keeps nobody from knowing the others.
+		a.log.Debug("what a container has written cannot be measured", "namespace", c.Namespace, "container", c.Id, "error", err)
+		return nil
+	}
+	c.WrittenBytes, c.WrittenInodes = usage.Size, usage.Inodes
+	return nil
 }
 
 // imageDigest is what the container's image named when the container was first

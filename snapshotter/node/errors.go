@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/snapshotter/capture"
 )
 
 // Domain is that of every google.rpc.ErrorInfo of Lamina.
@@ -28,6 +30,12 @@ var table = []struct {
 	{errAmbiguous, codes.InvalidArgument, pb.Reason_REASON_CONTAINER_UNKNOWN},
 	{errBusy, codes.Aborted, pb.Reason_REASON_CONTAINER_BUSY},
 	{errNoContainerd, codes.Unavailable, pb.Reason_REASON_UNSPECIFIED},
+	{errNoBase, codes.FailedPrecondition, pb.Reason_REASON_UNSPECIFIED},
+	{capture.ErrForeign, codes.FailedPrecondition, pb.Reason_REASON_UNSPECIFIED},
+	{capture.ErrLimit, codes.FailedPrecondition, pb.Reason_REASON_LIMIT_EXCEEDED},
+	{capture.ErrPattern, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID},
+	{errInstruction, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID},
+	{unix.ENOSPC, codes.ResourceExhausted, pb.Reason_REASON_UNSPECIFIED},
 	{context.Canceled, codes.Canceled, pb.Reason_REASON_UNSPECIFIED},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, pb.Reason_REASON_UNSPECIFIED},
 }

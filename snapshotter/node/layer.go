@@ -15,6 +15,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/laminastore/lamina/snapshotter/capture"
 )
 
 // A layer is a compressed tar in a file without a name.
@@ -46,7 +48,7 @@ func layerType(manifest, compression string) (string, error) {
 // compress writes the tar compressed to a file in dir. The same tar gives the
 // same bytes. progress is told how much of the tar has been read.
 func compress(ctx context.Context, tar io.Reader, dir, mediaType string, progress func(int64)) (_ *layer, err error) {
-	f, err := os.CreateTemp(dir, ".layer-*")
+	f, err := capture.Unnamed(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +57,6 @@ func compress(ctx context.Context, tar io.Reader, dir, mediaType string, progres
 			f.Close()
 		}
 	}()
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, err
-	}
 	blob := digest.SHA256.Digester()
 	buf := bufio.NewWriterSize(f, 1<<20)
 	out := &counted{w: io.MultiWriter(buf, blob.Hash())}

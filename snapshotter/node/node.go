@@ -19,6 +19,7 @@ import (
 	"time"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
@@ -58,6 +59,10 @@ type Agent struct {
 	mu      sync.Mutex
 	images  map[imageKey]string // what each container's image named when it was first seen
 	commits map[string]bool     // containers that are being committed
+	// freezing has the notes of containers that stand still for a commit; left is
+	// told of those that then did not go on.
+	freezing map[string]bool
+	left     chan struct{}
 }
 
 // New makes an agent. It connects to containerd when it first needs it, which
@@ -86,7 +91,11 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: %w", cfg.Containerd, err)
 	}
-	return &Agent{cfg: cfg, log: log, id: id, hostname: host, containerd: c, images: map[imageKey]string{}, commits: map[string]bool{}}, nil
+	return &Agent{
+		cfg: cfg, log: log, id: id, hostname: host, containerd: c,
+		images: map[imageKey]string{}, commits: map[string]bool{},
+		freezing: map[string]bool{}, left: make(chan struct{}, 1),
+	}, nil
 }
 
 // dialTimeout bounds how long a call waits for a containerd that is not there.
@@ -107,6 +116,13 @@ func (a *Agent) Node(ctx context.Context) (*pb.Node, error) {
 	}
 	n := &pb.Node{Id: a.id, Hostname: a.hostname, Version: a.cfg.Version}
 	for _, c := range list {
+		err := a.measure(ctx, c)
+		if errdefs.IsNotFound(err) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
 		n.Containers = append(n.Containers, c.Container)
 	}
 	return n, nil

@@ -46,7 +46,7 @@ func (a *Agent) Report(ctx context.Context, send func(ctx context.Context, n *pb
 	thawed := make(chan struct{})
 	go func() {
 		defer close(thawed)
-		a.thawAll(ctx)
+		a.keepThawing(ctx)
 	}()
 	defer func() { <-thawed }()
 	r := reports{agent: a, send: send}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -22,8 +23,8 @@ type target struct {
 	ref reference.Reference
 }
 
-// target finds the server that a reference names: this node's own where that is
-// on the same host or none is named.
+// target finds the server that a reference names; without a host in it, it is
+// this node's own.
 func (a *Agent) target(ctx context.Context, s string) (*target, error) {
 	ref, err := reference.Parse(s)
 	if err == nil && ref.Digest != "" {
@@ -33,8 +34,14 @@ func (a *Agent) target(ctx context.Context, s string) (*target, error) {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	addr := a.cfg.Server
-	if ref.Host != "" && !sameHost(ref.Host, addr) {
-		addr, err = client.Find(ctx, ref.Host, a.cfg.PlainHTTP)
+	if ref.Host != "" {
+		plain := a.cfg.PlainHTTP
+		if sameHost(ref.Host, addr) && !strings.HasPrefix(addr, "https://") {
+			plain = append(slices.Clone(plain), ref.Host) // as gRPC is spoken to it
+		}
+		// Asked also where it seems to be this node's own: several registries may be
+		// on one host.
+		addr, err = client.Find(ctx, ref.Host, plain)
 		if errors.Is(err, client.ErrNotLamina) {
 			err = fmt.Errorf("%w: commit to a Lamina server, and copy the image from there", err)
 		}

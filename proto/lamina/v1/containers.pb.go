@@ -635,8 +635,12 @@ type CommitResult struct {
 	Added     int64  `protobuf:"varint,3,opt,name=added,proto3" json:"added,omitempty"`
 	Changed   int64  `protobuf:"varint,4,opt,name=changed,proto3" json:"changed,omitempty"`
 	Deleted   int64  `protobuf:"varint,5,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	// Sockets and other files that a layer cannot hold, at most 100.
-	Skipped       []string `protobuf:"bytes,6,rep,name=skipped,proto3" json:"skipped,omitempty"`
+	// Sockets and other files that a layer cannot hold, at most 100: the path,
+	// and what it is.
+	Skipped []string `protobuf:"bytes,6,rep,name=skipped,proto3" json:"skipped,omitempty"`
+	// Files that are in the layer otherwise than they were on disk, such as ones
+	// that changed while they were read; at most 100: the path, and how.
+	Altered       []string `protobuf:"bytes,7,rep,name=altered,proto3" json:"altered,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -713,6 +717,13 @@ func (x *CommitResult) GetSkipped() []string {
 	return nil
 }
 
+func (x *CommitResult) GetAltered() []string {
+	if x != nil {
+		return x.Altered
+	}
+	return nil
+}
+
 var File_lamina_v1_containers_proto protoreflect.FileDescriptor
 
 const file_lamina_v1_containers_proto_rawDesc = "" +
@@ -749,14 +760,15 @@ const file_lamina_v1_containers_proto_rawDesc = "" +
 	"\n" +
 	"done_bytes\x18\x02 \x01(\x03R\tdoneBytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x03 \x01(\x03R\n" +
-	"totalBytes\"\xc1\x01\n" +
+	"totalBytes\"\xdb\x01\n" +
 	"\fCommitResult\x12/\n" +
 	"\bsnapshot\x18\x01 \x01(\v2\x13.lamina.v1.SnapshotR\bsnapshot\x12\x1c\n" +
 	"\treference\x18\x02 \x01(\tR\treference\x12\x14\n" +
 	"\x05added\x18\x03 \x01(\x03R\x05added\x12\x18\n" +
 	"\achanged\x18\x04 \x01(\x03R\achanged\x12\x18\n" +
 	"\adeleted\x18\x05 \x01(\x03R\adeleted\x12\x18\n" +
-	"\askipped\x18\x06 \x03(\tR\askipped*r\n" +
+	"\askipped\x18\x06 \x03(\tR\askipped\x12\x18\n" +
+	"\aaltered\x18\a \x03(\tR\aaltered*r\n" +
 	"\n" +
 	"ChangeKind\x12\x1b\n" +
 	"\x17CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
