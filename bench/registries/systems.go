@@ -26,7 +26,6 @@ type system struct {
 type process struct {
 	cmd  *exec.Cmd
 	addr string // of its HTTP API
-	also []*process
 }
 
 const (
