@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -47,4 +48,41 @@ func TestS3KilledInTheMiddle(t *testing.T) {
 		t.Fatalf("%v %v", last, err)
 	}
 	p.mustRead(d, data)
+}
+
+// The same in the middle of a read: what came is a beginning of the blob, the
+// error says to try again, and the rest can be read from there.
+func TestS3KilledDuringARead(t *testing.T) {
+	s3 := servers.KillableMinIO(t)
+	b, err := open.Bucket(t.Context(), s3.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pushTo(t, start(t, b).Conn)
+	data := randomBytes(1, 64<<20)
+	d := p.put(data)
+	stream, err := p.client.Read(t.Context(), &pb.BlobsReadRequest{Repository: p.repo, Digest: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s3.Kill()
+	got := m.Data
+	for err == nil {
+		if m, err = stream.Recv(); err == nil {
+			got = append(got, m.Data...)
+		}
+	}
+	refused(t, err, codes.Unavailable, "BUCKET_UNAVAILABLE")
+	if !bytes.HasPrefix(data, got) {
+		t.Fatal("what came is not the blob's")
+	}
+	s3.Start(t)
+	rest, err := p.read(&pb.BlobsReadRequest{Digest: d, Offset: int64(len(got))})
+	if err != nil || !bytes.Equal(append(got, rest...), data) {
+		t.Errorf("the rest: %d bytes, %v", len(rest), err)
+	}
 }
