@@ -3,11 +3,14 @@ package registry_test
 import (
 	"context"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/crane"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
 
 	"github.com/laminastore/lamina/blobstore"
@@ -16,11 +19,16 @@ import (
 	"github.com/laminastore/lamina/server/registry"
 )
 
-// A still clock does not move, so that no lease ends between two calls.
+// A still clock does not move, so that no lease ends between two calls, and what
+// waits for its time is done when the server stops.
 type stillClock struct{ time.Time }
 
-func (c stillClock) Now() time.Time                                 { return c.Time }
-func (stillClock) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+func (c stillClock) Now() time.Time { return c.Time }
+
+func (stillClock) Sleep(ctx context.Context, _ time.Duration) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 // Each call to a bucket is money and 10-50 ms. These are the budgets; the peers
 // take 188 and 132 calls for the push, 52 and 35 for the pull, and 16 and 17 for
@@ -46,10 +54,25 @@ func TestBucketCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	config, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.OS, config.Architecture = "linux", "amd64" // else it is no container image, and its layers are not looked at
+	if image, err = mutate.ConfigFile(image, config); err != nil {
+		t.Fatal(err)
+	}
 	s := serve(t, counted, still)
 	spend("push with all that follows in the background", 44, func() {
 		pushImage(t, image, s.ref("demo/app:1"))
-		s.close()
+		end := time.Now().Add(time.Minute)
+		for strings.Count(counted.Log(), "put layers/") < 5 { // each layer is checked
+			if time.Now().After(end) {
+				t.Fatalf("the layers are not checked\n%s", counted.Log())
+			}
+			runtime.Gosched()
+		}
+		s.close() // the records of the uploads go
 	})
 
 	s = serve(t, counted, still)
