@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"net"
 	"os"
@@ -29,6 +30,9 @@ type host struct {
 	node  *client.Node
 	agent *node.Agent
 	dir   string
+	cfg   node.Config // of agent
+
+	stopAgent func()
 }
 
 func startHost(t *testing.T, s *servertest.Server) *host {
@@ -68,36 +72,47 @@ func startHostAt(t *testing.T, server string) *host {
 	eventually(t, "the snapshotter's socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	h := &host{Host: containerdtest.Start(t, containerdtest.Options{Snapshotter: socket}), dir: dir}
 
-	h.agent, err = node.New(node.Config{
-		Containerd: h.Socket, Snapshots: sn, Root: root, Server: server, Version: "test", Log: log,
-	})
+	h.cfg = node.Config{Containerd: h.Socket, Snapshots: sn, Root: root, Server: server, Version: "test", Log: log}
+	h.startAgent(t)
+	return h
+}
+
+// startAgent starts the agent, which reports and is asked through h.node. It is
+// stopped when the test ends, too.
+func (h *host) startAgent(t *testing.T) {
+	t.Helper()
+	var err error
+	if h.agent, err = node.New(h.cfg); err != nil {
+		t.Fatal(err)
+	}
+	agent := h.agent
+	c, err := client.Dial(h.cfg.Server, client.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := client.Dial(server, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", filepath.Join(dir, "agent"))
+	l, err := net.Listen("unix", filepath.Join(h.dir, "agent-"+rand.Text()[:6]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := grpc.NewServer()
-	h.agent.Register(g)
+	agent.Register(g)
+	ctx, end := context.WithCancel(context.Background())
+	var running sync.WaitGroup
 	running.Go(func() { _ = g.Serve(l) })
-	running.Go(func() { h.agent.Report(ctx, c.Report) })
+	running.Go(func() { agent.Report(ctx, c.Report) })
 	if h.node, err = client.DialNode(l.Addr().String(), client.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		stop()
-		h.node.Close()
+	n := h.node
+	h.stopAgent = sync.OnceFunc(func() {
+		end()
+		n.Close()
 		g.Stop()
 		running.Wait()
 		c.Close()
-		h.agent.Close()
+		agent.Close()
 	})
-	return h
+	t.Cleanup(h.stopAgent)
 }
 
 // eventually waits until something is so.

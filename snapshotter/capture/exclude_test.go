@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/laminastore/lamina/internal/treetest"
 	"github.com/laminastore/lamina/snapshotter/capture"
 )
 
@@ -101,11 +102,11 @@ func TestExclude(t *testing.T) {
 			s.push(t)
 			root, unmount := s.mount(t)
 			must(t, tt.do(root))
-			view := tree(t, root)
+			view := treetest.Read(t, root)
 			unmount()
 			below, unmount := s.below(t)
 			defer unmount()
-			before := tree(t, below)
+			before := treetest.Read(t, below)
 
 			layer, _ := s.write(t, capture.Options{Exclude: tt.exclude})
 			if diff := cmp.Diff(tt.entries, entries(t, layer)); diff != "" {
@@ -113,7 +114,7 @@ func TestExclude(t *testing.T) {
 			}
 			// Every file is as in the image or as in the container, and the two ways
 			// to unpack agree.
-			applied := tree(t, s.applied(t, layer))
+			applied := treetest.Read(t, s.applied(t, layer))
 			for name, got := range applied {
 				if got.Content != view[name].Content && got.Content != before[name].Content {
 					t.Errorf("%s is neither the image's nor the container's", name)
@@ -121,7 +122,7 @@ func TestExclude(t *testing.T) {
 			}
 			stacked, unmountStacked := s.stacked(t, layer)
 			defer unmountStacked()
-			if diff := cmp.Diff(applied, tree(t, stacked)); diff != "" {
+			if diff := cmp.Diff(applied, treetest.Read(t, stacked)); diff != "" {
 				t.Errorf("(-unpacked onto a copy +unpacked as an upper):\n%s", diff)
 			}
 		})

@@ -4,11 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/laminastore/lamina/internal/needs"
+	"github.com/laminastore/lamina/internal/treetest"
 	"github.com/laminastore/lamina/snapshotter/capture"
 )
 
@@ -193,95 +192,15 @@ func (s *stack) check(t testing.TB, layer []byte) {
 	t.Helper()
 	view, unmount := s.mount(t)
 	defer unmount()
-	want := tree(t, view)
-	if diff := cmp.Diff(want, tree(t, s.applied(t, layer))); diff != "" {
+	want := treetest.Read(t, view)
+	if diff := cmp.Diff(want, treetest.Read(t, s.applied(t, layer))); diff != "" {
 		t.Errorf("unpacked onto a copy (-overlay +unpacked):\n%s\nlayer: %q", diff, entries(t, layer))
 	}
 	stacked, unmountStacked := s.stacked(t, layer)
 	defer unmountStacked()
-	if diff := cmp.Diff(want, tree(t, stacked)); diff != "" {
+	if diff := cmp.Diff(want, treetest.Read(t, stacked)); diff != "" {
 		t.Errorf("unpacked as an upper (-overlay +unpacked):\n%s\nlayer: %q", diff, entries(t, layer))
 	}
-}
-
-// A file is all that there is to know of one.
-type file struct {
-	Mode     string
-	UID, GID uint32
-	Mtime    string
-	Content  string // a digest, a link's target, a device's number
-	Xattrs   map[string]string
-	Same     string // the first path of the same inode
-}
-
-// tree reads everything below root, but of root itself nothing.
-func tree(t testing.TB, root string) map[string]file {
-	t.Helper()
-	files := map[string]file{}
-	inodes := map[uint64]string{}
-	err := filepath.WalkDir(root+"/", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel := strings.TrimPrefix(path[len(root):], "/")
-		if rel == "" {
-			return nil
-		}
-		var st unix.Stat_t
-		if err := unix.Lstat(path, &st); err != nil {
-			return err
-		}
-		f := file{Mode: fmt.Sprintf("%#o", st.Mode), UID: st.Uid, GID: st.Gid, Xattrs: xattrs(t, path)}
-		if st.Mtim.Sec >= 0 { // containerd makes 1970 of earlier times (boundTime)
-			f.Mtime = fmt.Sprintf("%d.%09d", st.Mtim.Sec, st.Mtim.Nsec)
-		} else {
-			f.Mtime = "0.000000000"
-		}
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			f.Content = fmt.Sprintf("%d %x", len(b), sha256.Sum256(b))
-		case unix.S_IFLNK:
-			if f.Content, err = os.Readlink(path); err != nil {
-				return err
-			}
-		case unix.S_IFCHR, unix.S_IFBLK:
-			f.Content = fmt.Sprint(st.Rdev)
-		}
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			if first, ok := inodes[st.Ino]; ok {
-				f.Same = first
-			} else {
-				inodes[st.Ino] = rel
-			}
-		}
-		files[rel] = f
-		return nil
-	})
-	must(t, err)
-	return files
-}
-
-// xattrs are those that a layer keeps, less those that containerd does not set.
-func xattrs(t testing.TB, path string) map[string]string {
-	t.Helper()
-	buf := make([]byte, 64<<10)
-	n, err := unix.Llistxattr(path, buf)
-	must(t, err)
-	attrs := map[string]string{}
-	for name := range strings.SplitSeq(string(buf[:n]), "\x00") {
-		if name == "" || strings.HasPrefix(name, "trusted.") {
-			continue
-		}
-		value := make([]byte, 64<<10)
-		n, err := unix.Lgetxattr(path, name, value)
-		must(t, err)
-		attrs[name] = string(value[:n])
-	}
-	return attrs
 }
 
 // files writes files, folders (names that end in a slash) and symbolic links

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/laminastore/lamina/internal/needs"
+	"github.com/laminastore/lamina/internal/treetest"
 	"github.com/laminastore/lamina/snapshotter/capture"
 )
 
@@ -163,7 +164,7 @@ func (s *stack) checkList(t testing.TB, list []string) {
 	defer unmountView()
 	below, unmountBelow := s.below(t)
 	defer unmountBelow()
-	before, after := tree(t, below), tree(t, view)
+	before, after := treetest.Read(t, below), treetest.Read(t, view)
 	added := map[string]bool{}
 	for _, change := range list {
 		kind, path := change[:1], change[len("A /"):]
@@ -197,8 +198,8 @@ func TestSameResultAsContainerd(t *testing.T) {
 		if err := archive.WriteDiff(t.Context(), &theirs, below+"/.", view+"/."); err != nil {
 			rt.Fatal(err)
 		}
-		want := reduced(tree(t, s.applied(t, theirs.Bytes())))
-		if diff := cmp.Diff(want, reduced(tree(t, s.applied(t, layer)))); diff != "" {
+		want := reduced(treetest.Read(t, s.applied(t, theirs.Bytes())))
+		if diff := cmp.Diff(want, reduced(treetest.Read(t, s.applied(t, layer)))); diff != "" {
 			rt.Fatalf("(-containerd +lamina):\n%s\ncontainerd: %q\nlamina: %q", diff, entries(t, theirs.Bytes()), entries(t, layer))
 		}
 	})
@@ -206,7 +207,7 @@ func TestSameResultAsContainerd(t *testing.T) {
 
 // reduced is a tree without what containerd's layers do not have: fractions of
 // seconds, most extended attributes, and changes to nothing but a folder's time.
-func reduced(files map[string]file) map[string]file {
+func reduced(files map[string]treetest.File) map[string]treetest.File {
 	for name, f := range files {
 		f.Mtime, _, _ = strings.Cut(f.Mtime, ".")
 		f.Xattrs = nil

@@ -26,9 +26,15 @@ type Container struct {
 // the container's ID as key, and starts it. It does nothing until Exec.
 func (h *Host) Run(t testing.TB, id string, image containerd.Image) *Container {
 	t.Helper()
+	return h.RunOn(t, Snapshotter, id, image)
+}
+
+// RunOn is Run with a snapshotter of containerd's own.
+func (h *Host) RunOn(t testing.TB, snapshotter, id string, image containerd.Image) *Container {
+	t.Helper()
 	c, err := h.Client.NewContainer(h.Context(), id,
 		containerd.WithImage(image),
-		containerd.WithSnapshotter(Snapshotter),
+		containerd.WithSnapshotter(snapshotter),
 		containerd.WithNewSnapshot(id, image),
 		containerd.WithRuntime("io.containerd.runc.v2", &options.Options{Root: filepath.Join(h.dir, "runc")}),
 		containerd.WithNewSpec(oci.WithImageConfigArgs(image, []string{"sleep", "1000000"})))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types/task"
@@ -24,11 +23,6 @@ import (
 type container struct {
 	*pb.Container
 	snapshot string // the name of its writable layer in overlay
-}
-
-type imageKey struct {
-	namespace, id string
-	created       time.Time
 }
 
 // Labels are shown, and so they are bounded.
@@ -55,7 +49,7 @@ func (a *Agent) containers(ctx context.Context) ([]container, error) {
 	slices.SortFunc(list, func(x, y container) int {
 		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Id, y.Id))
 	})
-	a.forgetImages(list)
+	a.keepImages(list)
 	return list, nil
 }
 
@@ -134,7 +128,7 @@ func (a *Agent) describe(ctx context.Context, ns string, c containers.Container,
 		Namespace: ns, Id: c.ID, Image: c.Image, ChainId: chainID, NodeId: a.id,
 		CreatedAt: timestamppb.New(c.CreatedAt), Labels: boundedLabels(c.Labels),
 	}
-	if p.ImageDigest, err = a.imageDigest(ctx, imageKey{ns, c.ID, c.CreatedAt}, c.Image); err != nil {
+	if p.ImageDigest, err = a.imageDigest(ctx, keyOf(ns, c.ID, c.CreatedAt), c.Image); err != nil {
 		return container{}, err
 	}
 	return container{p, snapshot}, nil
@@ -154,40 +148,6 @@ func (a *Agent) measure(ctx context.Context, c container) error {
 	}
 	c.WrittenBytes, c.WrittenInodes = usage.Size, usage.Inodes
 	return nil
-}
-
-// imageDigest is what the container's image named when the container was first
-// seen: the name may be given to another image while the container runs.
-func (a *Agent) imageDigest(ctx context.Context, key imageKey, image string) (string, error) {
-	a.mu.Lock()
-	d, ok := a.images[key]
-	a.mu.Unlock()
-	if ok || image == "" {
-		return d, nil
-	}
-	img, err := a.containerd.ImageService().Get(ctx, image)
-	if errdefs.IsNotFound(err) {
-		return "", nil // removed while the container runs
-	}
-	if err != nil {
-		return "", err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.images[key] = string(img.Target.Digest)
-	return a.images[key], nil
-}
-
-func (a *Agent) forgetImages(list []container) {
-	there := make(map[imageKey]bool, len(list))
-	for _, c := range list {
-		there[imageKey{c.Namespace, c.Id, c.CreatedAt.AsTime()}] = true
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	maps.DeleteFunc(a.images, func(k imageKey, _ string) bool {
-		return !there[imageKey{k.namespace, k.id, k.created.UTC()}]
-	})
 }
 
 func boundedLabels(all map[string]string) map[string]string {

@@ -59,6 +59,8 @@ type Agent struct {
 	mu      sync.Mutex
 	images  map[imageKey]string // what each container's image named when it was first seen
 	commits map[string]bool     // containers that are being committed
+	// imagesChanged says that images is to be written down.
+	imagesChanged bool
 	// freezing has the notes of containers that stand still for a commit; left is
 	// told of those that then did not go on.
 	freezing map[string]bool
@@ -91,11 +93,13 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: %w", cfg.Containerd, err)
 	}
-	return &Agent{
+	a := &Agent{
 		cfg: cfg, log: log, id: id, hostname: host, containerd: c,
 		images: map[imageKey]string{}, commits: map[string]bool{},
 		freezing: map[string]bool{}, left: make(chan struct{}, 1),
-	}, nil
+	}
+	a.loadImages()
+	return a, nil
 }
 
 // dialTimeout bounds how long a call waits for a containerd that is not there.
