@@ -212,7 +212,7 @@ func TestTwoUploadsOfOneBlobAtOnce(t *testing.T) {
 }
 
 func TestClientThatStopsSending(t *testing.T) {
-	s := servertest.Start(t, servertest.Options{Config: server.Config{Idle: 100 * time.Millisecond}})
+	s := servertest.Start(t, servertest.Options{Config: server.Config{Idle: 2 * time.Second}})
 	p := pushTo(t, s.Conn)
 	data := randomBytes(1, 12<<20)
 	for name, first := range map[string]*pb.BlobsWriteRequest{
