@@ -25,7 +25,7 @@ WORKDIR, USER, LABEL and EXPOSE. --exclude takes patterns as in .dockerignore; w
 matches stays as it is in the image.
 
 With -o json: {reference, digest, snapshot, layer {digest, size, diffID}, added,
-changed, deleted, skipped, pausedMicroseconds}.`,
+changed, deleted, skipped, altered, pausedMicroseconds}.`,
 		Example: `  lamina commit web-1 localhost:5000/demo/web-1:saved
   lamina commit --exclude /tmp --exclude '/var/log/**' -m 'after the import' k8s.io/3f2a demo/web:2`,
 		Args:              exactly("CONTAINER", "REF"),
@@ -117,11 +117,12 @@ func commitJSON(r *pb.CommitResult) any {
 		Changed   int64     `json:"changed"`
 		Deleted   int64     `json:"deleted"`
 		Skipped   []string  `json:"skipped"`
+		Altered   []string  `json:"altered"`
 		Paused    int64     `json:"pausedMicroseconds"`
 	}{
 		r.Reference, s.GetImage().GetDigest(), s.GetId(),
 		layerJSON{s.GetDiff().GetDigest(), s.GetDiff().GetSize(), s.GetDiffId()},
-		r.Added, r.Changed, r.Deleted, append([]string{}, r.Skipped...), s.GetPausedUs(),
+		r.Added, r.Changed, r.Deleted, append([]string{}, r.Skipped...), append([]string{}, r.Altered...), s.GetPausedUs(),
 	}
 }
 
@@ -132,14 +133,20 @@ func (a *app) showCommit(r *pb.CommitResult) error {
 	if us := s.GetPausedUs(); us > 0 {
 		fmt.Fprintf(a.out, "  the container stood still for %s\n", (time.Duration(us) * time.Microsecond).Round(100*time.Microsecond))
 	}
-	for i, path := range r.Skipped {
+	a.showNotes("left out", r.Skipped)
+	a.showNotes("not as it was", r.Altered)
+	return nil
+}
+
+// showNotes shows what a commit says of single files: a path and a few words.
+func (a *app) showNotes(what string, notes []string) {
+	for i, note := range notes {
 		if i == 10 {
-			fmt.Fprintf(a.out, "  and %d more were left out\n", len(r.Skipped)-i)
+			fmt.Fprintf(a.out, "  %s: %d more\n", what, len(notes)-i)
 			break
 		}
-		fmt.Fprintf(a.out, "  left out, since no layer can hold it: %s\n", printable(path))
+		fmt.Fprintf(a.out, "  %s: %s\n", what, printable(note))
 	}
-	return nil
 }
 
 // commitSteps shows one bar for each step of a commit, or a line.

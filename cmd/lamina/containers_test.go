@@ -111,7 +111,8 @@ func (s *nodeService) Commit(in *pb.ContainersCommitRequest, out grpc.ServerStre
 	}
 	d := "sha256:" + strings.Repeat("5", 64)
 	return out.Send(&pb.ContainersCommitResponse{Event: &pb.ContainersCommitResponse_Result{Result: &pb.CommitResult{
-		Reference: "localhost:5000/demo/web-1:saved@" + d, Added: 3, Changed: 2, Deleted: 1, Skipped: []string{"/run/app.sock"},
+		Reference: "localhost:5000/demo/web-1:saved@" + d, Added: 3, Changed: 2, Deleted: 1, Skipped: []string{"/run/app.sock is a socket"},
+		Altered: []string{"/var/log/app was written to while it was read"},
 		Snapshot: &pb.Snapshot{
 			Id: "01JD", Image: &pb.Descriptor{Digest: d}, Diff: &pb.Descriptor{Digest: "sha256:" + strings.Repeat("6", 64), Size: 900},
 			DiffId: "sha256:" + strings.Repeat("7", 64), PausedUs: 12_340,
