@@ -37,13 +37,16 @@ func (b *base) chainID() digest.Digest {
 	return identity.ChainID(slices.Clone(b.diffIDs))
 }
 
-// errNoBase says that a container's image is not to be had any more.
-var errNoBase = errors.New("the container's image is gone")
+// errNoBase is the class of errors of a container whose image cannot be found.
+var errNoBase = errors.New("the container's image is not to be had")
 
 // base finds the image whose layers the container lies on: by its name, and if
 // that has been given to another image meanwhile, or taken away, among all
 // images here, and then on the server.
 func (a *Agent) base(ctx context.Context, c container, to *target) (*base, error) {
+	if c.ChainId == "" {
+		return nil, fmt.Errorf("%w: the writable layer of %s/%s does not lie on the layers of an image", errNoBase, c.Namespace, c.Id)
+	}
 	ctx = namespaces.WithNamespace(ctx, c.Namespace)
 	all, err := a.containerd.ImageService().List(ctx)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/api/types/task"
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/reference"
 	"github.com/laminastore/lamina/snapshotter/overlay"
 )
 
@@ -123,15 +126,37 @@ func (a *Agent) describe(ctx context.Context, ns string, c containers.Container,
 	if err != nil {
 		return container{}, err
 	}
-	_, _, chainID, _ := overlay.ParseName(info.Parent)
 	p := &pb.Container{
-		Namespace: ns, Id: c.ID, Image: c.Image, ChainId: chainID, NodeId: a.id,
+		Namespace: ns, Id: c.ID, Image: printed(c.Image), ChainId: chainOf(info.Parent), NodeId: a.id,
 		CreatedAt: timestamppb.New(c.CreatedAt), Labels: boundedLabels(c.Labels),
 	}
 	if p.ImageDigest, err = a.imageDigest(ctx, keyOf(ns, c.ID, c.CreatedAt), c.Image); err != nil {
 		return container{}, err
 	}
 	return container{p, snapshot}, nil
+}
+
+// chainOf is the chain ID by which containerd calls a snapshot of an image's
+// layers; empty for a snapshot that somebody has made in another way.
+func chainOf(snapshot string) string {
+	_, _, key, _ := overlay.ParseName(snapshot)
+	if d, err := reference.ParseDigest(key); err == nil {
+		return string(d)
+	}
+	return ""
+}
+
+// printed is a name as the server takes it; one that it did not take would keep
+// all that there is on this node from being reported.
+func printed(name string) string {
+	const most = 1024
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, name)
+	return strings.ToValidUTF8(name[:min(len(name), most)], "")
 }
 
 // measure finds out how much a container has written.
