@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
 
 	"github.com/laminastore/lamina/client"
 	"github.com/laminastore/lamina/internal/needs"
@@ -183,4 +184,30 @@ func command(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
 	}
 	return string(out)
+}
+
+// An image of Docker's own format stays one.
+func TestCommitOnAnImageOfDockersFormat(t *testing.T) {
+	s := startServer(t)
+	h := startHost(t, s)
+	from := pushImage(t, s, containerdtest.Image{Name: "demo/oci:1", Layers: []map[string]string{{"file": "1"}}})
+	base := s.HTTP + "/demo/docker:1"
+	command(t, "skopeo", "copy", "--src-tls-verify=false", "--dest-tls-verify=false", "--format", "v2s2", "docker://"+from, "docker://"+base)
+	c := h.Run(t, "web-1", h.pull(t, base, "lamina"))
+	c.Exec(t, "sh", "-c", "echo 2 >/new")
+	ref := s.HTTP + "/demo/saved:1"
+	code, _, says := h.refused(t, &pb.ContainersCommitRequest{Container: "web-1", Reference: ref, Compression: "zstd"})
+	if code != codes.FailedPrecondition || !strings.Contains(says, "gzip") {
+		t.Errorf("zstd: %v %q", code, says)
+	}
+	res := h.commit(t, &pb.ContainersCommitRequest{Container: "web-1", Reference: ref})
+	const docker = "application/vnd.docker."
+	if !strings.HasPrefix(res.Snapshot.Image.MediaType, docker) || !strings.HasPrefix(res.Snapshot.Diff.MediaType, docker) {
+		t.Errorf("it has become %s with a layer %s", res.Snapshot.Image.MediaType, res.Snapshot.Diff.MediaType)
+	}
+	command(t, "crane", "validate", "--insecure", "--remote", ref)
+	got := h.Ctr(t, "run", "--rm", "--snapshotter", "overlayfs", h.pull(t, ref, "overlayfs").Name(), "again", "cat", "/file", "/new")
+	if got != "12\n" {
+		t.Errorf("it sees %q", got)
+	}
 }
