@@ -130,8 +130,7 @@ func (r *Reader) damaged(format string, args ...any) error {
 	return err
 }
 
-// WriteTo writes all that is left to w. While a chunk is being written the next
-// one is read and hashed.
+// WriteTo writes all that is left to w.
 func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 	var done int64
 	if len(r.ready) > 0 {
@@ -158,21 +157,35 @@ func (r *Reader) WriteTo(w io.Writer) (int64, error) {
 		}
 		return done + n, err
 	}
-	if r.left <= chunkSize {
-		buf := chunks.Get().(*[chunkSize]byte)
-		defer chunks.Put(buf)
-		var b []byte
-		if b, r.err = r.next(buf[:]); r.err != io.EOF {
-			return done, r.err
-		}
-		n, err := w.Write(b)
-		return done + int64(n), err
+	if r.hash == nil || r.left <= chunkSize {
+		n, err := r.inTurn(w)
+		return done + n, err
 	}
 	n, err := r.pipe(w)
 	return done + n, err
 }
 
-// pipe is WriteTo for what does not fit into one chunk.
+// inTurn is WriteTo a chunk at a time, for what is checked so quickly that a
+// second processor would only have to fetch it from the first one's cache.
+func (r *Reader) inTurn(w io.Writer) (done int64, err error) {
+	buf := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(buf)
+	for r.err == nil {
+		var b []byte
+		if b, r.err = r.next(buf[:]); r.err != nil && r.err != io.EOF {
+			return done, r.err
+		}
+		n, err := w.Write(b)
+		done += int64(n)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// pipe is WriteTo for what takes long to check: while a chunk is being written
+// the next one is read and hashed.
 func (r *Reader) pipe(w io.Writer) (done int64, err error) {
 	type part struct {
 		buf *[chunkSize]byte
