@@ -58,8 +58,7 @@ finish() {
       printf '\n%sdemo: %s%s\n' "$red" "$reason" "$plain" >&2
       ;;
   esac
-  clear_away
-  nothing_left || [ "$code" != 0 ] || code=1
+  sweep || [ "$code" != 0 ] || code=1
   [ "$code" != 0 ] || printf '\nNothing of it is left on this machine. It took %d seconds.\n' "$SECONDS"
   exit "$code"
 }

@@ -5,7 +5,16 @@
 suite=bookworm
 cache=${LAMINA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lamina}/demo
 # The number changes with what make_base does.
-base=$cache/base-$suite-$(dpkg --print-architecture)-1.tar.zst
+base=$cache/base-$suite-$(dpkg --print-architecture)-2.tar.zst
+
+# What installing and running the application does not need, as in the slim
+# images that people use: documentation, headers, and half of all files, which
+# are tools for building JavaScript that npm's package depends on.
+left_out=(
+  usr/include usr/share/{doc,info,locale,man,zoneinfo/right}
+  usr/share/nodejs/{@babel,@types,@webassemblyjs,caniuse-lite,core-js,core-js-pure,es-abstract}
+  usr/share/nodejs/{eslint,lodash-es,regenerate-unicode-properties,terser,web-streams-polyfill,webpack}
+)
 
 # make_base: Debian with node and npm, as a tar. From where this machine gets
 # its own packages if it knows the suite, and the way it gets them.
@@ -13,15 +22,12 @@ make_base() {
   local mirror
   export LAMINA_DEMO=$demo
   mkdir -p "$cache"
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $suite" | sort -u | head -n 1)
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' "Codename: $suite" | sort -u | head -n 1)
   apt-config dump Acquire::http Acquire::https >"$demo/tmp/apt.conf"
   mmdebstrap --variant=minbase --include=ca-certificates,nodejs,npm \
-    --aptopt="$demo/tmp/apt.conf" \
-    --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --aptopt="$demo/tmp/apt.conf" --customize-hook="cd \"\$1\" && rm -rf ${left_out[*]}" \
     "$suite" - ${mirror:+"$mirror"} | zstd -q -3 -T0 -f -o "$base.part" &&
-    mv "$base.part" "$base"
+    rm -f "$cache"/base-*.zst && mv "$base.part" "$base"
 }
 
 # npm_settings: which registry npm uses on this machine, and how it is reached.

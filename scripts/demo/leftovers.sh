@@ -25,8 +25,7 @@ claim() {
     [ "$(began "$pid")" != "$start" ] ||
       die "another demo runs, as process $pid: wait for its end, or interrupt it"
     echo 'An earlier demo was killed: clearing away what it left.'
-    clear_away
-    nothing_left || die "clear that away by hand, then remove $state"
+    sweep || die "clear that away by hand, then remove $state"
   fi
   demo=$(mktemp -d "${TMPDIR:-/var/tmp}/lamina-demo.XXXXXX")
   echo "$$ $(began $$) $demo" >"$state"
@@ -92,8 +91,16 @@ delete_containers() {
   done
 }
 
+# sweep: clears away, and fails if anything is left. Nothing in it stops at what
+# fails: there may be more, or less, than it looks for.
+sweep() (
+  set +eE +o pipefail
+  clear_away
+  nothing_left
+)
+
 # clear_away: as much as there is of a demo, in the order in which it depends
-# on each other. Never fails: nothing_left says what came of it.
+# on each other.
 clear_away() {
   local host path address pids
   [ -d "$demo" ] || return 0
@@ -132,7 +139,6 @@ clear_away() {
     rm -f "$cache"/*.part
     rm -rf --one-file-system "$demo"
   } >/dev/null 2>&1
-  return 0
 }
 
 # nothing_left: says what clear_away has not managed, and fails if there is any.
