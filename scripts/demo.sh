@@ -8,7 +8,7 @@
 # The hosts are network namespaces of this machine, each with a containerd and
 # a snapshotter of its own. Every claim is looked at before it is made: the demo
 # fails where one does not hold. It leaves nothing behind but the Debian base,
-# which the next one starts from.
+# which the next one starts from: ${LAMINA_CACHE:-~/.cache/lamina}/demo.
 set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
@@ -18,6 +18,8 @@ case "${BUCKET:=file}" in
   file | s3) ;;
   *) die "BUCKET=$BUCKET: there is file, which is the default, and s3" ;;
 esac
+[ "$(id -u)" = 0 ] ||
+  die 'containers, mounts and network namespaces are made for real, which needs root: sudo make demo'
 
 . scripts/demo/leftovers.sh
 . scripts/demo/image.sh
@@ -25,9 +27,6 @@ esac
 . scripts/demo/services.sh
 . scripts/demo/facts.sh
 . scripts/demo/story.sh
-
-[ "$(id -u)" = 0 ] ||
-  die 'containers, mounts and network namespaces are made for real, which needs root: sudo make demo'
 
 missing() {
   local tool
@@ -52,7 +51,7 @@ finish() {
   [ -n "${demo:-}" ] || exit "$code"
   case "$code" in
     0) ;;
-    129 | 130 | 141 | 143) printf '\nInterrupted: clearing away.\n' ;;
+    129 | 130 | 141 | 143) printf '\nInterrupted: clearing away.\n' 2>/dev/null ;;
     *)
       for log in "$demo"/log/*.{server,minio,snapshotter,containerd}.log; do [ ! -s "$log" ] || failed_log "$log"; done
       printf '\n%sdemo: %s%s\n' "$red" "$reason" "$plain" >&2

@@ -9,6 +9,9 @@ counter() {
 received() { counter "$1" rx; }
 sent() { counter "$1" tx; }
 
+# disk_use FOLDER: in bytes.
+disk_use() { du -sx -B 1 "$1" | cut -f 1; }
+
 # layers_of REPOSITORY TAG: their digests, the lowest first, as any client of the
 # registry sees them.
 layers_of() {

@@ -17,19 +17,24 @@ began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20 | grep .
 # One demo at a time: the containers have the same names, and so the same
 # cgroups, in each.
 claim() {
-  local pid start
-  exec 9>"$state.lock"
+  local pid start folder parent=${TMPDIR:-/var/tmp}
+  # Mount options and the length of a socket's path set the bounds.
+  [[ $parent =~ ^/[A-Za-z0-9/._-]{1,48}$ && -d $parent ]] ||
+    die "TMPDIR is $parent: it must be a folder with a short name of letters, digits, '/', '.', '_' and '-'"
+  exec 9<"${state%/*}"
   flock 9
   if [ -s "$state" ]; then
-    read -r pid start demo <"$state"
+    read -r pid start folder <"$state"
     [ "$(began "$pid")" != "$start" ] ||
       die "another demo runs, as process $pid: wait for its end, or interrupt it"
     echo 'An earlier demo was killed: clearing away what it left.'
-    sweep || die "clear that away by hand, then remove $state"
+    demo=$folder sweep || die "clear that away by hand, then remove $state"
   fi
-  demo=$(mktemp -d "${TMPDIR:-/var/tmp}/lamina-demo.XXXXXX")
+  demo=$(mktemp -d "$parent/lamina-demo.XXXXXX")
   echo "$$ $(began $$) $demo" >"$state"
   exec 9>&-
+  [ "$(df --output=avail -k "$demo" | tail -n 1)" -ge 2000000 ] ||
+    die "$parent has less than 2 GB left: make room, or set TMPDIR to a folder on another disk"
   mkdir -p "$demo"/{hosts/laptop,log,tmp}
   [ -e /run/containerd ] || : >"$demo/no-run-containerd"
   export TMPDIR=$demo/tmp
@@ -132,8 +137,13 @@ clear_away() {
     done
     rm -rf "/run/containerd/runc/$namespace"
     for path in /sys/fs/cgroup/"$namespace" /sys/fs/cgroup/*/"$namespace"; do
-      rmdir "$path"/*
-      rmdir "$path"
+      # The kernel may take a moment to see that a cgroup's processes are gone.
+      for _ in {1..50}; do
+        rmdir "$path"/*
+        rmdir "$path"
+        [ -d "$path" ] || break
+        sleep 0.1
+      done
     done
     [ ! -e "$demo/no-run-containerd" ] || find /run/containerd -depth -type d -empty -delete
     rm -f "$cache"/*.part

@@ -81,7 +81,7 @@ the_push() {
 }
 
 the_containers() {
-  local host image before after first second
+  local host image before after first second sees has
   for host in host-a host-b; do
     image=${server[$host]}:5000/demo/node-app:1
     first=1 second=2
@@ -99,6 +99,10 @@ the_containers() {
     prove "for the second, $host fetched none: $(readable $((after - before))) came over its network" \
       fetched_once $host "$layers"
     [ $((after - before)) -lt $((size / 100)) ] || die "$host received $((after - before)) bytes for its second container"
+    sees=$(disk_use "$demo/hosts/$host/state/io.containerd.runtime.v2.task/$namespace/web-$second/rootfs")
+    has=$(disk_use "$demo/hosts/$host/snapshotter")
+    prove "each of them sees $(readable "$sees") of files; the disk of $host has these once: $(readable "$has")" \
+      [ $((has * 10)) -lt $((sees * 11)) ]
   done
 }
 
