@@ -295,10 +295,16 @@ func (a *appender) storeFirst(ctx context.Context) error {
 			return lerr
 		}
 		a.record = a.ss.record
-		if sum(a.record.Algorithm, a.ss.hash) != want {
-			return err
+		if sum(a.record.Algorithm, a.ss.hash) == want {
+			return nil
 		}
-		return nil
+		// The record is as it was at the start; the state is that of the other's piece.
+		state, serr := saveHash(a.ss.hash)
+		if serr != nil {
+			return serr
+		}
+		a.record.Hash = state
+		return err
 	}
 	if err != nil {
 		return err
