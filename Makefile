@@ -33,9 +33,10 @@ bench: build ## measure against peers, side by side; results go to bench/README.
 lint: setup ## check format, vet, staticcheck, proto, generated code, scripts
 	@scripts/lint.sh
 
-proto: ## generate the Go code of proto/
+proto: ## generate the Go code of proto/, and docs/api.md
 	@scripts/setup.sh build
 	@$(WITH_TOOLS) buf generate
+	@$(WITH_TOOLS) buf build -o - | go run ./scripts/apidoc > docs/api.md
 
 soak: setup ## fuzz every parser for a while (FUZZTIME=60s each) and run the long tests
 	@scripts/soak.sh $(PKG)

@@ -68,6 +68,11 @@ proto_generated() {
   return $code
 }
 
+api_page() {
+  buf build -o - | go run ./scripts/apidoc | cmp -s - docs/api.md ||
+    { echo "docs/api.md is not what make proto makes of proto/"; return 1; }
+}
+
 # A path of the machine that something was written on is of no use on another.
 no_machine_paths() {
   local parent entry patterns=()
@@ -96,6 +101,7 @@ if [ -f buf.yaml ]; then
 fi
 if [ -f buf.gen.yaml ]; then
   check 'generated code' proto_generated
+  check 'API reference' api_page
 fi
 check shellcheck xargs -r -d '\n' shellcheck -x -f gcc -S warning < <(files '*.sh' .ci/run)
 check 'machine paths' no_machine_paths
