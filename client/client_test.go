@@ -26,7 +26,7 @@ const repo = reference.Repository("demo/app")
 
 func dial(t *testing.T, addr string) *client.Client {
 	t.Helper()
-	c, err := client.Dial(addr, client.Options{Patience: 20 * time.Second})
+	c, err := client.Dial(addr, client.Options{Patience: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 // image is Image with its layers waited for.
 func (s *server) image(t *testing.T, l reference.Locator, platform string) images.Image {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	i, err := s.Image(ctx, repo, l, platform)
 	if err == nil {

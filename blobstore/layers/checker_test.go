@@ -25,7 +25,7 @@ import (
 const (
 	repo     = reference.Repository("demo/app")
 	gzipped  = ocispec.MediaTypeImageLayerGzip
-	patience = 20 * time.Second
+	patience = 2 * time.Minute
 )
 
 func newChecker(t *testing.T, s *blobstore.Store, o layers.Options) *layers.Checker {

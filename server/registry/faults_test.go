@@ -96,21 +96,23 @@ func TestTheBucketIsGoneInTheMiddleOfAnUpload(t *testing.T) {
 	}
 }
 
-func TestOverHTTP2(t *testing.T) {
-	s := serveHTTP(t, true, nil, impatient)
-	b := noise(9<<20, 95)
-	d := digest.FromBytes(b)
-	loc := s.upload("demo/app")
-	s.do("PATCH", loc, b[:5<<20]).is(202)
+// A client that stops sends neither bytes nor an end.
+func TestAClientThatStopsInTheMiddle(t *testing.T) {
+	inBubble(t, func(t *testing.T, http2 bool) {
+		s := serveInBubble(t, http2, nil, impatient)
+		b := noise(9<<20, 95)
+		d := digest.FromBytes(b)
+		loc := s.upload("demo/app")
+		s.do("PATCH", loc, b[:5<<20]).is(202)
 
-	// A client that stops sends neither bytes nor an end.
-	r, w := io.Pipe()
-	defer w.Close()
-	go func() { _, _ = w.Write(b[5<<20 : 6<<20]) }()
-	s.do("PATCH", loc, r).fails(408, "BLOB_UPLOAD_INVALID", "stopped sending").is(408, "Upload-Offset: "+itoa(6<<20))
-	s.do("PUT", query(loc, "digest", string(d)), b[6<<20:]).is(201)
-	s.holds("demo/app", d, b)
-	s.do("GET", "/v2/demo/app/blobs/"+string(d), nil, "Range: bytes=5-9").is(206)
+		r, w := io.Pipe()
+		defer w.Close()
+		go func() { _, _ = w.Write(b[5<<20 : 6<<20]) }()
+		s.do("PATCH", loc, r).fails(408, "BLOB_UPLOAD_INVALID", "stopped sending").is(408, "Upload-Offset: "+itoa(6<<20))
+		s.do("PUT", query(loc, "digest", string(d)), b[6<<20:]).is(201)
+		s.holds("demo/app", d, b)
+		s.do("GET", "/v2/demo/app/blobs/"+string(d), nil, "Range: bytes=5-9").is(206)
+	})
 }
 
 // A slowBucket takes its time for what is large.
@@ -157,18 +159,22 @@ func (r *slowReader) Read(p []byte) (int, error) {
 // While the server does not read, because the bucket is slow, nothing is
 // expected of the client.
 func TestTheTimeOfTheBucketIsNotTheClients(t *testing.T) {
-	const idle = 300 * time.Millisecond
-	for _, http2 := range []bool{false, true} {
-		s := serveHTTP(t, http2, slowBucket{memory.New(memory.Options{}), idle * 3 / 2},
+	const idle = time.Second
+	inBubble(t, func(t *testing.T, http2 bool) {
+		s := serveInBubble(t, http2, slowBucket{memory.New(memory.Options{}), idle * 3 / 2},
 			func(so *blobstore.Options, ro *registry.Options) { ro.IdleTimeout, so.PartBuffers = idle, 1 })
 		b := noise(20<<20, 96)
 		loc := s.upload("demo/app")
+		began := time.Now()
 		s.do("PATCH", loc, b).is(202)
+		if took := time.Since(began); took < idle {
+			t.Errorf("the bucket took %v: nothing is shown", took)
+		}
 		d := digest.FromBytes(b)
 		s.do("PUT", query(loc, "digest", string(d)), nil).is(201)
 		s.holds("demo/app", d, b)
 		s.do("GET", "/v2/demo/app/blobs/"+string(d), nil, "Range: bytes=1-").is(206, "Content-Length: "+itoa(len(b)-1))
-	}
+	})
 }
 
 // What was on its way to the bucket when the client went away arrives there.

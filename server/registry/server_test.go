@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -34,16 +35,35 @@ type server struct {
 	images *images.Images
 	logged *logged
 	client *http.Client
-	close  func() // ends it before the test does, with all that it does in the background
+	// connect opens a connection for a request that is written by hand.
+	connect func() (net.Conn, error)
+	close   func() // ends it before the test does, with all that it does in the background
 }
 
 // serve starts a registry over b, or over a new bucket in memory.
 func serve(t *testing.T, b bucket.Bucket, change ...func(*blobstore.Options, *registry.Options)) *server {
 	t.Helper()
-	return serveHTTP(t, false, b, change...)
+	return start(t, overTCP, b, change...)
 }
 
-func serveHTTP(t *testing.T, http2 bool, b bucket.Bucket, change ...func(*blobstore.Options, *registry.Options)) *server {
+// serveInBubble is serve for a test inside inBubble.
+func serveInBubble(t *testing.T, http2 bool, b bucket.Bucket, change ...func(*blobstore.Options, *registry.Options)) *server {
+	t.Helper()
+	listen := func(s *server, hs *http.Server) func() { return s.listenOnPipes(hs, http2) }
+	return start(t, listen, b, change...)
+}
+
+// overTCP serves on a port of this machine.
+func overTCP(s *server, hs *http.Server) (end func()) {
+	l := httptest.NewUnstartedServer(nil)
+	l.Config = hs
+	l.Start()
+	s.URL, s.client = l.URL, l.Client()
+	s.connect = func() (net.Conn, error) { return net.Dial("tcp", strings.TrimPrefix(s.URL, "http://")) }
+	return l.Close
+}
+
+func start(t *testing.T, listen func(*server, *http.Server) func(), b bucket.Bucket, change ...func(*blobstore.Options, *registry.Options)) *server {
 	t.Helper()
 	if b == nil {
 		b = memory.New(memory.Options{})
@@ -59,20 +79,13 @@ func serveHTTP(t *testing.T, http2 bool, b bucket.Bucket, change ...func(*blobst
 	store := blobstore.New(b, so)
 	checker := layers.New(store, layers.Options{Logger: logger})
 	im := images.New(store, checker, images.Options{Logger: logger})
-	hs := httptest.NewUnstartedServer(nil)
-	hs.Config = registry.NewServer(registry.New(store, im, ro), ro)
-	if http2 {
-		hs.EnableHTTP2 = true
-		hs.StartTLS()
-	} else {
-		hs.Start()
-	}
-	s := &server{t: t, URL: hs.URL, store: store, images: im, logged: logs, client: hs.Client()}
+	s := &server{t: t, store: store, images: im, logged: logs}
+	end := listen(s, registry.NewServer(registry.New(store, im, ro), ro))
 	s.client.Transport.(*http.Transport).DisableCompression = true
 	s.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s.close = sync.OnceFunc(func() {
 		s.client.CloseIdleConnections()
-		hs.Close()
+		end()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := checker.Close(ctx); err != nil {

@@ -261,7 +261,7 @@ func (e *ended) Handle(ctx context.Context, r slog.Record) error {
 // A client that takes nothing does not keep a read open for ever.
 func TestClientThatStopsReading(t *testing.T) {
 	reads := &ended{slog.NewTextHandler(t.Output(), nil), pb.Blobs_Read_FullMethodName, make(chan struct{}, 1)}
-	s := servertest.Start(t, servertest.Options{Config: server.Config{Idle: time.Second, Logger: slog.New(reads)}})
+	s := servertest.Start(t, servertest.Options{Config: server.Config{Idle: 2 * time.Second, Logger: slog.New(reads)}})
 	p := pushTo(t, s.Conn)
 	data := randomBytes(1, 40<<20)
 	d := p.put(data)
