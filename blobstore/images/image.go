@@ -46,12 +46,14 @@ func (im *Images) Image(ctx context.Context, repo reference.Repository, l refere
 	if i.OCI != nil {
 		i.History = alignHistory(i.OCI.History, len(i.Layers))
 	}
-	return i, im.states(ctx, &i, false)
+	return i, im.states(ctx, repo, &i, false)
 }
 
-// WaitLayers waits until every layer of i has been checked, and brings their
-// states up to date. Errors: those of layers.Checker.Wait.
-func (im *Images) WaitLayers(ctx context.Context, i *Image) error { return im.states(ctx, i, true) }
+// WaitLayers waits until every layer of i, an image of repo, has been checked,
+// and brings their states up to date. Errors: those of layers.Checker.Wait.
+func (im *Images) WaitLayers(ctx context.Context, repo reference.Repository, i *Image) error {
+	return im.states(ctx, repo, i, true)
+}
 
 // pick makes the manifest for the platform the one of i. The repository need
 // not have it any more: whoever may read an index may read what it names.
@@ -128,8 +130,9 @@ func stack(p *parsed, config *ocispec.Image, problem string) []Layer {
 	return ls
 }
 
-// states asks what is known of the layers that are not yet known.
-func (im *Images) states(ctx context.Context, i *Image, wait bool) error {
+// states asks what is known in the realm of repo of the layers that are not yet
+// known.
+func (im *Images) states(ctx context.Context, repo reference.Repository, i *Image, wait bool) error {
 	if im.checker == nil {
 		return nil
 	}
@@ -145,7 +148,7 @@ func (im *Images) states(ctx context.Context, i *Image, wait bool) error {
 			if wait {
 				ask = im.checker.Wait
 			}
-			l.State, l.Problem, err = ask(ctx, l.Blob.Digest, l.DiffID)
+			l.State, l.Problem, err = ask(ctx, repo, l.Blob.Digest, l.DiffID)
 			if errors.Is(err, blobstore.ErrBlobUnknown) {
 				l.State, l.Problem = layers.Invalid, fmt.Sprintf("%s is not in the store; push the image again", l.Blob.Digest)
 				err = nil

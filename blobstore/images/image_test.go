@@ -26,7 +26,7 @@ func (s *server) image(t *testing.T, l reference.Locator, platform string) image
 	defer cancel()
 	i, err := s.Image(ctx, repo, l, platform)
 	if err == nil {
-		err = s.WaitLayers(ctx, &i)
+		err = s.WaitLayers(ctx, repo, &i)
 	}
 	if err != nil {
 		t.Fatal(err)

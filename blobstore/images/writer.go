@@ -67,7 +67,7 @@ func (w *writer) link(ctx context.Context) (err error) {
 		}
 	}
 	for _, l := range wanted {
-		w.im.checker.Want(l.blob, l.mediaType, l.diffID)
+		w.im.checker.Want(w.repo, l.blob, l.mediaType, l.diffID)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/lru"
+	"github.com/laminastore/lamina/blobstore/realm"
 	"github.com/laminastore/lamina/reference"
 )
 
@@ -28,8 +29,11 @@ type Checker struct {
 	fresh   *lru.Cache[digest.Digest, struct{}] // blobs that were stored here
 }
 
-// A claim is what a config says: that the blob is the layer diffID.
-type claim struct{ blob, diffID digest.Digest }
+// A claim is what a config in a realm says: that the blob is the layer diffID.
+type claim struct {
+	realm        realm.Name
+	blob, diffID digest.Digest
+}
 
 type settlement struct {
 	state   State // Plain or Invalid
@@ -80,20 +84,25 @@ func (c *Checker) published(p blobstore.Published) {
 	c.fresh.Put(p.Digest, struct{}{}, 1)
 	t := task{p.Digest, digest.SHA256}
 	if _, ok := c.found.Get(t); !ok && looksLikeLayer(p.Bytes) && c.queue.room(p.Size, c.options.KeepBytes) {
-		c.queue.add(t, "", "", p.Bytes, false)
+		c.queue.add(t, "", nil, p.Bytes, false)
 	}
 }
 
-// Want has the blob layer checked against the diffID that a config claims for
-// it, unless that is known. It returns at once; when too many wait already
-// nothing happens, and State or Wait asks again.
-func (c *Checker) Want(layer digest.Digest, mediaType string, diffID digest.Digest) {
-	if _, ok := c.settled.Get(claim{layer, diffID}); ok {
+// Want has the blob layer checked against the diffID that a config in repo
+// claims for it, unless that is known in the realm of repo. It returns at once;
+// when too many wait already nothing happens, and State or Wait asks again.
+func (c *Checker) Want(repo reference.Repository, layer digest.Digest, mediaType string, diffID digest.Digest) {
+	key := c.claim(repo, layer, diffID)
+	if _, ok := c.settled.Get(key); ok {
 		return
 	}
 	if t, err := taskOf(layer, diffID); err == nil {
-		c.queue.add(t, mediaType, diffID, nil, false)
+		c.queue.add(t, mediaType, &key, nil, false)
 	}
+}
+
+func (c *Checker) claim(repo reference.Repository, layer, diffID digest.Digest) claim {
+	return claim{c.options.Realms.Of(repo), layer, diffID}
 }
 
 func taskOf(layer, diffID digest.Digest) (task, error) {
@@ -105,14 +114,14 @@ func taskOf(layer, diffID digest.Digest) (task, error) {
 	return task{layer, diffID.Algorithm()}, nil
 }
 
-// State says what is known of the blob layer as the layer diffID, and with
-// Invalid what is wrong and the remedy. What has not been checked is Pending,
-// and is checked soon. At most two bucket calls, none once it is known.
-// Errors: blobstore.ErrBlobUnknown; bucket.ErrUnavailable.
-func (c *Checker) State(ctx context.Context, layer, diffID digest.Digest) (s State, problem string, err error) {
-	s, problem, err = c.known(ctx, layer, diffID)
+// State says what is known in the realm of repo of the blob layer as the layer
+// diffID, and with Invalid what is wrong and the remedy. What has not been
+// checked is Pending, and is checked soon. At most two bucket calls, none once
+// it is known. Errors: blobstore.ErrBlobUnknown; bucket.ErrUnavailable.
+func (c *Checker) State(ctx context.Context, repo reference.Repository, layer, diffID digest.Digest) (s State, problem string, err error) {
+	s, problem, err = c.known(ctx, c.claim(repo, layer, diffID))
 	if err == nil && s == Pending {
-		c.Want(layer, "", diffID)
+		c.Want(repo, layer, "", diffID)
 	}
 	return s, problem, err
 }
@@ -120,9 +129,10 @@ func (c *Checker) State(ctx context.Context, layer, diffID digest.Digest) (s Sta
 // Wait is State that returns when the layer has been checked; it is Pending
 // only together with an error. Errors: those of State; ctx's error; what kept
 // the blob from being read (blobstore.ErrCorrupt).
-func (c *Checker) Wait(ctx context.Context, layer, diffID digest.Digest) (s State, problem string, err error) {
+func (c *Checker) Wait(ctx context.Context, repo reference.Repository, layer, diffID digest.Digest) (s State, problem string, err error) {
+	key := c.claim(repo, layer, diffID)
 	for {
-		s, problem, err = c.known(ctx, layer, diffID)
+		s, problem, err = c.known(ctx, key)
 		if err != nil || s != Pending {
 			return s, problem, err
 		}
@@ -130,7 +140,7 @@ func (c *Checker) Wait(ctx context.Context, layer, diffID digest.Digest) (s Stat
 		if err != nil {
 			return Pending, "", err
 		}
-		j := c.queue.add(t, "", diffID, nil, true)
+		j := c.queue.add(t, "", &key, nil, true)
 		if j == nil {
 			return Pending, "", fmt.Errorf("check layer %s: %w: the server is shutting down", layer, bucket.ErrUnavailable)
 		}
@@ -146,12 +156,11 @@ func (c *Checker) Wait(ctx context.Context, layer, diffID digest.Digest) (s Stat
 }
 
 // known is State that starts nothing.
-func (c *Checker) known(ctx context.Context, layer, diffID digest.Digest) (State, string, error) {
-	key := claim{layer, diffID}
+func (c *Checker) known(ctx context.Context, key claim) (State, string, error) {
 	if s, ok := c.settled.Get(key); ok {
 		return s.state, s.problem, nil
 	}
-	if _, err := taskOf(layer, diffID); err != nil {
+	if _, err := taskOf(key.blob, key.diffID); err != nil {
 		return Invalid, fmt.Sprintf("%s; build and push the image again", err), nil
 	}
 	s, err := c.recorded(ctx, key)
@@ -161,12 +170,15 @@ func (c *Checker) known(ctx context.Context, layer, diffID digest.Digest) (State
 	return s.state, s.problem, err
 }
 
-// recorded asks the bucket for what is known.
+// recorded asks the bucket for what is known. Only the claim's own realm can say
+// that the layer is there: what another one has on record counts for nothing.
+// That a blob is no such layer is said by its own record, to whoever holds it.
 func (c *Checker) recorded(ctx context.Context, key claim) (settlement, error) {
-	switch ok, err := c.listed(ctx, key.blob, key.diffID); {
+	in, full, err := c.listed(ctx, key)
+	switch {
 	case err != nil:
 		return settlement{}, err
-	case ok:
+	case in:
 		return settlement{state: Plain}, nil
 	}
 	v, err := c.store.VerdictOf(ctx, key.blob)
@@ -175,9 +187,9 @@ func (c *Checker) recorded(ctx context.Context, key claim) (settlement, error) {
 		return settlement{}, err
 	case v.Problem != "":
 		return settlement{Invalid, problem(key, "", v.Problem)}, nil
-	case v.DiffID == key.diffID:
+	case v.DiffID == key.diffID && full:
 		return settlement{state: Plain}, nil
-	case v.DiffID.Algorithm() == key.diffID.Algorithm():
+	case v.DiffID != key.diffID && v.DiffID.Algorithm() == key.diffID.Algorithm():
 		return settlement{Invalid, problem(key, v.DiffID, "")}, nil
 	}
 	return settlement{}, nil

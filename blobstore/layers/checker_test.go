@@ -18,6 +18,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/bucket/count"
 	"github.com/laminastore/lamina/blobstore/layers"
+	"github.com/laminastore/lamina/blobstore/realm"
 	"github.com/laminastore/lamina/blobstore/storetest"
 	"github.com/laminastore/lamina/reference"
 )
@@ -61,7 +62,7 @@ func wait(t *testing.T, c *layers.Checker, layer, diffID digest.Digest) (layers.
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s, problem, err := c.Wait(ctx, layer, diffID)
+	s, problem, err := c.Wait(ctx, repo, layer, diffID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ type layerRecord struct {
 
 func readRecord(t *testing.T, b bucket.Bucket, diffID digest.Digest) (r layerRecord, there bool) {
 	t.Helper()
-	src, _, err := b.Get(t.Context(), layers.Key(diffID), 0, -1)
+	src, _, err := b.Get(t.Context(), layers.Key(realm.Default, diffID), 0, -1)
 	if errors.Is(err, bucket.ErrNotExist) {
 		return r, false
 	}
@@ -105,7 +106,7 @@ func TestLayerIsCheckedAndRecorded(t *testing.T) {
 	if state, problem := wait(t, c, layer, diffID); state != layers.Plain {
 		t.Fatalf("%v: %s", state, problem)
 	}
-	c.Want(layer, gzipped, diffID)
+	c.Want(repo, layer, gzipped, diffID)
 	r, _ := readRecord(t, b, diffID)
 	if r.DiffID != diffID || r.Form != "plain" || r.Size != int64(len(tar)) || r.Blobs[layer].Size != int64(len(blob)) {
 		t.Errorf("recorded %+v", r)
@@ -154,7 +155,7 @@ func TestBadLayersSayWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 			var err error
-			if state, problem, err = other.State(t.Context(), layer, claimed); err != nil {
+			if state, problem, err = other.State(t.Context(), repo, layer, claimed); err != nil {
 				t.Fatal(err)
 			}
 			check()
@@ -220,7 +221,7 @@ func TestRecordOfALayerDoesNotGrowWithoutEnd(t *testing.T) {
 			t.Fatalf("blob %d: %v %s", i, state, problem)
 		}
 		_, other := server(t, b, layers.Options{})
-		if state, problem, err := other.State(t.Context(), layer, diffID); state != layers.Plain || err != nil {
+		if state, problem, err := other.State(t.Context(), repo, layer, diffID); state != layers.Plain || err != nil {
 			t.Fatalf("blob %d, another server: %v %s %v", i, state, problem, err)
 		}
 	}
@@ -237,10 +238,10 @@ func TestCommonCaseTakesOneCallAndReadsNothing(t *testing.T) {
 	layer, diffID := put(t, s, storetest.Gzip(tar)), digest.FromBytes(tar)
 	counted.Reset()
 	recorded := recorded(tricky)
-	c.Want(layer, gzipped, diffID)
+	c.Want(repo, layer, gzipped, diffID)
 	await(t, recorded)
 	for call := range strings.Lines(counted.Log()) {
-		if call = strings.TrimSpace(call); call != "put "+layers.Key(diffID) && !strings.HasPrefix(call, "delete uploads/") {
+		if call = strings.TrimSpace(call); call != "put "+layers.Key(realm.Default, diffID) && !strings.HasPrefix(call, "delete uploads/") {
 			t.Errorf("a call that is not needed: %s", call)
 		}
 	}
@@ -324,14 +325,14 @@ func TestWhatARestartInterruptedIsDoneWhenAsked(t *testing.T) {
 	if err := first.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first.Want(layer, gzipped, diffID) // comes too late
-	if _, _, err := first.Wait(t.Context(), layer, diffID); !errors.Is(err, bucket.ErrUnavailable) {
+	first.Want(repo, layer, gzipped, diffID) // comes too late
+	if _, _, err := first.Wait(t.Context(), repo, layer, diffID); !errors.Is(err, bucket.ErrUnavailable) {
 		t.Errorf("waiting for a closed one: %v", err)
 	}
 
 	recorded := recorded(tricky)
 	_, second := server(t, tricky, layers.Options{})
-	state, _, err := second.State(t.Context(), layer, diffID)
+	state, _, err := second.State(t.Context(), repo, layer, diffID)
 	if state != layers.Pending || err != nil {
 		t.Fatalf("state %v, %v", state, err)
 	}
@@ -352,7 +353,7 @@ func TestTroubleWithTheBucketIsNoVerdict(t *testing.T) {
 		}
 		return pass()
 	})
-	if state, _, err := c.Wait(t.Context(), layer, diffID); state != layers.Pending || !errors.Is(err, bucket.ErrUnavailable) {
+	if state, _, err := c.Wait(t.Context(), repo, layer, diffID); state != layers.Pending || !errors.Is(err, bucket.ErrUnavailable) {
 		t.Errorf("while the bucket is gone: %v, %v", state, err)
 	}
 	tricky.Set(nil)
@@ -377,7 +378,7 @@ func TestDamagedCopyIsNoVerdict(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if state, _, err := c.Wait(t.Context(), layer, diffID); state != layers.Pending || !errors.Is(err, blobstore.ErrCorrupt) {
+	if state, _, err := c.Wait(t.Context(), repo, layer, diffID); state != layers.Pending || !errors.Is(err, blobstore.ErrCorrupt) {
 		t.Errorf("%v, %v", state, err)
 	}
 	if v, err := s.VerdictOf(t.Context(), layer); v != nil {
@@ -387,7 +388,7 @@ func TestDamagedCopyIsNoVerdict(t *testing.T) {
 
 func TestUnknownBlob(t *testing.T) {
 	_, c := server(t, storetest.NewBucket(storetest.NewClock()), layers.Options{})
-	if _, _, err := c.State(t.Context(), digest.FromString("a"), digest.FromString("b")); !errors.Is(err, blobstore.ErrBlobUnknown) {
+	if _, _, err := c.State(t.Context(), repo, digest.FromString("a"), digest.FromString("b")); !errors.Is(err, blobstore.ErrBlobUnknown) {
 		t.Error(err)
 	}
 }
@@ -408,7 +409,7 @@ func TestQueueIsBounded(t *testing.T) {
 		return pass()
 	})
 	for i := range ls {
-		c.Want(ls[i], gzipped, ds[i])
+		c.Want(repo, ls[i], gzipped, ds[i])
 	}
 	close(stopped)
 	// Those that found the queue full are checked when somebody asks.

@@ -9,6 +9,11 @@
 // server that is restarted in between loses nothing: whoever asks for the state
 // of a layer that has not been checked has it checked.
 //
+// A record counts in its own realm only (package realm). A blob that images of
+// two realms have is stored once, and is on record in each of them by itself;
+// what a server has seen of its bytes it writes down for the realm that asks,
+// and what another realm has on record it does not look at.
+//
 // A blob that has just been uploaded, is small and looks like a layer is looked
 // into at once, while its bytes are in memory: whether it is a layer of
 // anything is known only when a manifest comes, and then nothing needs to be
@@ -18,6 +23,8 @@ package layers
 import (
 	"log/slog"
 	"runtime"
+
+	"github.com/laminastore/lamina/blobstore/realm"
 )
 
 // A State says what is known of a layer.
@@ -50,7 +57,7 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// Options are the limits of a Checker; zero values mean the defaults.
+// Options are those of a Checker; zero values mean the defaults.
 type Options struct {
 	// MaxSize is the most bytes a layer may expand to: 256 GiB.
 	MaxSize int64
@@ -69,7 +76,10 @@ type Options struct {
 	// KeepBytes bounds the bytes of just published blobs that wait in memory
 	// to be checked without reading them back: 24 MiB.
 	KeepBytes int64
-	Logger    *slog.Logger // slog.Default()
+	// Realms tells the realm of each repository; the zero Map has one for all.
+	// It must be the same on all servers of a bucket.
+	Realms realm.Map
+	Logger *slog.Logger // slog.Default()
 }
 
 func (o Options) withDefaults() Options {

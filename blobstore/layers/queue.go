@@ -16,13 +16,14 @@ type task struct {
 }
 
 // A job is a task that waits or is being done. Everybody who asks for the same
-// at once shares it.
+// at once shares it, in whatever realm: what the bytes are is one question, and
+// what each realm has on record of it another.
 type job struct {
 	task
 	mediaType string
-	bytes     []byte          // of the blob, if they are in memory
-	claims    []digest.Digest // the diffIDs that configs claim, not yet settled
-	done      chan struct{}   // closed at the end, when err is set
+	bytes     []byte        // of the blob, if they are in memory
+	claims    []claim       // what configs say of the blob, not yet settled
+	done      chan struct{} // closed at the end, when err is set
 	err       error
 }
 
@@ -43,9 +44,9 @@ func newQueue(max int) *queue {
 	return q
 }
 
-// add returns the job for t, to settle claim if that is set; nil when the
+// add returns the job for t, to settle a claim if one is given; nil when the
 // queue is closed, or full and the job is not urgent.
-func (q *queue) add(t task, mediaType string, claim digest.Digest, bytes []byte, urgent bool) *job {
+func (q *queue) add(t task, mediaType string, c *claim, bytes []byte, urgent bool) *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	j, ok := q.jobs[t]
@@ -66,8 +67,8 @@ func (q *queue) add(t task, mediaType string, claim digest.Digest, bytes []byte,
 	if mediaType != "" {
 		j.mediaType = mediaType
 	}
-	if claim != "" && !slices.Contains(j.claims, claim) {
-		j.claims = append(j.claims, claim)
+	if c != nil && !slices.Contains(j.claims, *c) {
+		j.claims = append(j.claims, *c)
 	}
 	return j
 }
@@ -103,16 +104,9 @@ func (q *queue) drop(j *job) {
 	j.bytes = nil
 }
 
-// peek returns the claims that have come for j so far.
-func (q *queue) peek(j *job) []digest.Digest {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return slices.Clone(j.claims)
-}
-
 // claims takes the claims that have come for j. When there are none, or with an
 // error, the job ends.
-func (q *queue) claims(j *job, err error) ([]digest.Digest, string) {
+func (q *queue) claims(j *job, err error) ([]claim, string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	claims := j.claims

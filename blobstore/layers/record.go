@@ -7,11 +7,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/realm"
 	"github.com/laminastore/lamina/blobstore/record"
 )
-
-// realm is the only one there is until realms are configured.
-const realm = "default"
 
 // plainForm is the form of a layer that is only there as a blob.
 const plainForm = "plain"
@@ -36,32 +34,33 @@ type checkedBlob struct {
 	CheckedAt time.Time `json:"checkedAt"`
 }
 
-// Key is the key of a layer's record.
-func Key(diffID digest.Digest) string {
+// Key is the key of a layer's record in a realm.
+func Key(in realm.Name, diffID digest.Digest) string {
 	hex := diffID.Encoded()
-	return "layers/" + realm + "/" + diffID.Algorithm().String() + "/" + hex[:2] + "/" + hex
+	return "layers/" + string(in) + "/" + diffID.Algorithm().String() + "/" + hex[:2] + "/" + hex
 }
 
-// listed says whether the record of diffID lists the blob.
-func (c *Checker) listed(ctx context.Context, blob, diffID digest.Digest) (bool, error) {
-	r, _, err := record.Read[layerRecord](ctx, c.store.Records(), Key(diffID))
+// listed says whether the record of the claim's diffID in its realm lists the
+// blob, and whether it lists as many as it may.
+func (c *Checker) listed(ctx context.Context, key claim) (in, full bool, err error) {
+	r, _, err := record.Read[layerRecord](ctx, c.store.Records(), Key(key.realm, key.diffID))
 	if absent(err) {
-		return false, nil
+		return false, false, nil
 	}
-	_, ok := r.Blobs[blob]
-	return ok, err
+	_, in = r.Blobs[key.blob]
+	return in, len(r.Blobs) >= maxBlobs, err
 }
 
-// list puts the blob into the record of the layer it was found to be: one call,
-// unless the record is there already.
-func (c *Checker) list(ctx context.Context, blob digest.Digest, b checkedBlob, f finding) error {
+// list puts the blob into the record, in a realm, of the layer it was found to
+// be: one call, unless the record is there already.
+func (c *Checker) list(ctx context.Context, in realm.Name, blob digest.Digest, b checkedBlob, f finding) error {
 	r := layerRecord{
 		DiffID: f.diffID, Form: plainForm, Size: f.size,
 		Blobs: map[digest.Digest]checkedBlob{blob: b},
 	}
 	var old record.Version
 	for {
-		now, at, done, err := record.Swap(ctx, c.store.Records(), Key(f.diffID), old, &r, time.Time{})
+		now, at, done, err := record.Swap(ctx, c.store.Records(), Key(in, f.diffID), old, &r, time.Time{})
 		if err != nil || done {
 			return err
 		}

@@ -6,9 +6,8 @@ import (
 	"io"
 	"runtime/debug"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/realm"
 )
 
 // work does one job after another.
@@ -18,31 +17,66 @@ func (c *Checker) work() {
 		if j == nil {
 			return
 		}
-		f, err := c.find(j)
-		for {
-			claims, mediaType := c.queue.claims(j, err)
-			if len(claims) == 0 {
-				break
-			}
-			err = c.settle(j, f, claims, mediaType)
-		}
-		if err != nil && c.ctx.Err() == nil {
+		if err := c.do(j); err != nil && c.ctx.Err() == nil {
 			c.options.Logger.Warn("a layer could not be checked", "layer", j.blob, "error", err)
 		}
 	}
 }
 
-// find finds out what the blob of j is. When a record says already what the
-// claims do, that is taken for it.
+// do settles the claims of j until no more come. A blob whose bytes are in
+// memory is looked into whether somebody claims anything or not.
+func (c *Checker) do(j *job) (err error) {
+	var f finding
+	looked := len(j.bytes) > 0
+	if looked {
+		f, err = c.find(j)
+	}
+	for {
+		claims, mediaType := c.queue.claims(j, err)
+		if len(claims) == 0 {
+			return err
+		}
+		if !looked {
+			if claims, err = c.open(claims); err != nil || len(claims) == 0 {
+				continue
+			}
+			if f, err = c.find(j); err != nil {
+				continue
+			}
+			looked = true
+		}
+		err = c.settle(j, f, claims, mediaType)
+	}
+}
+
+// open returns the claims that no record of their own realm has settled. Of a
+// blob that has just been stored here nobody asks the bucket: writing the record
+// tells whether there is one.
+func (c *Checker) open(claims []claim) ([]claim, error) {
+	var open []claim
+	for _, key := range claims {
+		if _, ok := c.fresh.Get(key.blob); ok {
+			open = append(open, key)
+			continue
+		}
+		in, _, err := c.listed(c.ctx, key)
+		switch {
+		case err != nil:
+			return nil, err
+		case in:
+			c.settled.Put(key, settlement{state: Plain}, 1)
+		default:
+			open = append(open, key)
+		}
+	}
+	return open, nil
+}
+
+// find finds out what the blob of j is, from its bytes alone.
 func (c *Checker) find(j *job) (f finding, err error) {
 	defer c.queue.drop(j)
 	if f, ok := c.found.Get(j.task); ok {
 		return f, nil
-	}
-	if _, ok := c.fresh.Get(j.blob); !ok && j.bytes == nil {
-		if f, ok, err := c.foundBefore(j); ok || err != nil {
-			return f, err
-		}
 	}
 	defer func() {
 		// One layer that a decompressor stumbles over must not take the server
@@ -63,20 +97,6 @@ func (c *Checker) find(j *job) (f finding, err error) {
 	return f, err
 }
 
-// foundBefore looks whether a record lists the blob under one of the claims.
-func (c *Checker) foundBefore(j *job) (finding, bool, error) {
-	for _, diffID := range c.queue.peek(j) {
-		ok, err := c.listed(c.ctx, j.blob, diffID)
-		if ok {
-			c.settled.Put(claim{j.blob, diffID}, settlement{state: Plain}, 1)
-		}
-		if ok || err != nil {
-			return finding{diffID: diffID}, ok, err
-		}
-	}
-	return finding{}, false, nil
-}
-
 // readBack examines a blob as it is stored. It is read to its end whatever is
 // found, for only there is it certain that these were the blob's bytes: what is
 // damaged in the bucket must not count against the blob.
@@ -93,18 +113,18 @@ func (c *Checker) readBack(j *job) (finding, error) {
 	return f, err
 }
 
-// settle writes down what was found, as far as the claims ask for it.
-func (c *Checker) settle(j *job, f finding, diffIDs []digest.Digest, mediaType string) error {
-	if f.problem == "" {
-		if err := c.settlePlain(j, f, mediaType); err != nil {
-			return err
+// settle writes down what was found, in the realms of the claims and as far as
+// they ask for it.
+func (c *Checker) settle(j *job, f finding, claims []claim, mediaType string) error {
+	for _, key := range claims {
+		if f.problem == "" {
+			if err := c.settlePlain(key.realm, j, f, mediaType); err != nil {
+				return err
+			}
+			if key.diffID == f.diffID {
+				continue
+			}
 		}
-	}
-	for _, diffID := range diffIDs {
-		if f.problem == "" && diffID == f.diffID {
-			continue
-		}
-		key := claim{j.blob, diffID}
 		s := settlement{Invalid, problem(key, f.diffID, f.problem)}
 		c.options.Logger.Warn("a layer is invalid", "problem", s.problem)
 		if err := c.store.SetVerdict(c.ctx, j.blob, blobstore.Verdict{DiffID: f.diffID, Problem: f.problem}); err != nil {
@@ -115,14 +135,14 @@ func (c *Checker) settle(j *job, f finding, diffIDs []digest.Digest, mediaType s
 	return nil
 }
 
-// settlePlain has the record of the layer that the blob is list it.
-func (c *Checker) settlePlain(j *job, f finding, mediaType string) error {
-	key := claim{j.blob, f.diffID}
+// settlePlain has the record, in a realm, of the layer that the blob is list it.
+func (c *Checker) settlePlain(in realm.Name, j *job, f finding, mediaType string) error {
+	key := claim{in, j.blob, f.diffID}
 	if _, ok := c.settled.Get(key); ok {
 		return nil
 	}
 	b := checkedBlob{Size: f.blobSize, MediaType: mediaType, CheckedAt: c.store.Clock().Now().UTC()}
-	if err := c.list(c.ctx, j.blob, b, f); err != nil {
+	if err := c.list(c.ctx, in, j.blob, b, f); err != nil {
 		return err
 	}
 	c.settled.Put(key, settlement{state: Plain}, 1)

@@ -67,7 +67,7 @@ func (s *imageService) Get(ctx context.Context, in *pb.ImagesGetRequest) (*pb.Im
 		return nil, err
 	}
 	if in.WaitForLayers {
-		if err := s.images.WaitLayers(ctx, &img); err != nil {
+		if err := s.images.WaitLayers(ctx, repo, &img); err != nil {
 			return nil, err
 		}
 	}
