@@ -76,7 +76,7 @@ func (p *probe) run() error {
 	if err != nil {
 		return err
 	}
-	for _, try := range []func() error{p.create, p.replace, p.complete, p.list, p.deleteIf, late} {
+	for _, try := range []func() error{p.create, p.replace, p.race, p.complete, p.list, p.deleteIf, late} {
 		if err := try(); err != nil {
 			return err
 		}
