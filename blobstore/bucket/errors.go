@@ -21,6 +21,20 @@ var (
 	ErrKey          = errors.New("invalid key")
 )
 
+// ErrBusy is the class of a bucket that asks for fewer requests, and has gone on
+// doing so while the call was made again. It is an ErrUnavailable too, with the
+// difference that trying again at once makes matters worse.
+var ErrBusy error = subclass{"bucket asks for fewer requests", ErrUnavailable}
+
+// A subclass is a class of error that is also one of another class.
+type subclass struct {
+	text string
+	of   error
+}
+
+func (c subclass) Error() string { return c.text }
+func (c subclass) Unwrap() error { return c.of }
+
 // CheckKey returns an error of class ErrKey that says what is wrong with key,
 // or nil. Every implementation calls it before anything else.
 func CheckKey(key string) error {

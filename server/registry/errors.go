@@ -66,11 +66,12 @@ type row struct {
 const (
 	lookIntoLog = "the server's log says more under this request's X-Request-Id"
 	bucketFull  = "the bucket is full: free space in it, or delete images, and push again"
+	bucketBusy  = "the bucket asks for fewer requests: try again later, with fewer at once; what an upload's status says has arrived is safe"
 	bucketGone  = "the bucket does not answer: try again in a few seconds; what an upload's status says has arrived is safe"
 )
 
 // table is the one place where classes become codes. The first row that fits
-// counts.
+// counts, so a class that is one of another too stands before it.
 //
 // A full bucket is 507: clients take 503 and 429 for an invitation to try again.
 var table = []row{
@@ -108,6 +109,7 @@ var table = []row{
 	{errLength, codeSizeInvalid, http.StatusBadRequest, 0, ""},
 
 	{bucket.ErrFull, codeUnavailable, http.StatusInsufficientStorage, 0, bucketFull},
+	{bucket.ErrBusy, codeUnavailable, http.StatusServiceUnavailable, 5, bucketBusy},
 	{bucket.ErrUnavailable, codeUnavailable, http.StatusServiceUnavailable, 2, bucketGone},
 	{bucket.ErrTooLate, codeUnavailable, http.StatusServiceUnavailable, 2, bucketGone},
 	{context.DeadlineExceeded, codeUnavailable, http.StatusServiceUnavailable, 2, bucketGone},

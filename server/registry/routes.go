@@ -46,6 +46,16 @@ var routes = []route{
 	{"referrers", resReferrers, "GET HEAD", actionPull, (*handler).listReferrers},
 }
 
+// Routes returns the names of all routes, for those who must know of each:
+// access rules, metrics, tests.
+func Routes() []string {
+	names := make([]string, len(routes))
+	for i, r := range routes {
+		names[i] = r.name
+	}
+	return names
+}
+
 // unrouted is the route of what is not in the table.
 var unrouted = &route{name: "none"}
 

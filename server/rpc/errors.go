@@ -84,6 +84,7 @@ var table = []row{
 	{reference.ErrReference, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID, 0},
 
 	{bucket.ErrFull, codes.ResourceExhausted, pb.Reason_REASON_BUCKET_FULL, 0},
+	{bucket.ErrBusy, codes.Unavailable, pb.Reason_REASON_BUCKET_BUSY, 5 * time.Second},
 	{bucket.ErrUnavailable, codes.Unavailable, pb.Reason_REASON_BUCKET_UNAVAILABLE, 2 * time.Second},
 	// The server was so slow that the bucket refused the write.
 	{bucket.ErrTooLate, codes.Unavailable, pb.Reason_REASON_BUCKET_UNAVAILABLE, 2 * time.Second},

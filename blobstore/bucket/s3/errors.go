@@ -37,10 +37,10 @@ var remedies = map[string]string{
 	"RequestTimeTooSkewed":  "the clocks of this host and the bucket differ: set them by NTP",
 }
 
-// again are the codes after which a call may succeed later, whatever the status.
+// again are the codes beside those in busy after which a call may succeed later,
+// whatever the status.
 var again = map[string]bool{
-	"SlowDown": true, "SlowDownRead": true, "SlowDownWrite": true, "Throttling": true, "RequestTimeout": true,
-	"InternalError": true, "ServiceUnavailable": true, "ConditionalRequestConflict": true, "OperationAborted": true,
+	"InternalError": true, "ConditionalRequestConflict": true, "OperationAborted": true,
 	"XMinioServerNotInitialized": true,
 	// What arrived does not have the checksum that we sent.
 	"BadDigest": true, "XAmzContentChecksumMismatch": true,
@@ -48,6 +48,18 @@ var again = map[string]bool{
 	// the next object into it. (Really so it is only if the caller breaks the
 	// rule that no key is a folder of another.)
 	"ExistingObjectIsDirectory": true,
+}
+
+// busy are the codes by which a bucket asks for fewer requests. The statuses 429
+// and 503 mean it too, whatever the code: answers to HEAD have none.
+var busy = map[string]bool{
+	"SlowDown": true, "SlowDownRead": true, "SlowDownWrite": true, "ServiceUnavailable": true,
+	"Throttling": true, "ThrottlingException": true, "ThrottledException": true, "RequestThrottled": true,
+	"RequestThrottledException": true, "EC2ThrottledException": true, "RequestLimitExceeded": true,
+	"TooManyRequests": true, "TooManyRequestsException": true, "BandwidthLimitExceeded": true,
+	"LimitExceededException": true, "XMinioTooManyIncompleteUploads": true,
+	// The bucket did not get round to reading what was sent.
+	"RequestTimeout": true, "RequestTimeoutException": true,
 }
 
 // errInput is the class of what goes wrong with the reader that we were given.
@@ -86,6 +98,9 @@ func classifyResponse(resp minio.ErrorResponse) (error, bool) {
 	}
 	if remedy, ok := remedies[resp.Code]; ok {
 		return fmt.Errorf("%w: %s: %w", bucket.ErrUnavailable, remedy, said), false
+	}
+	if busy[resp.Code] || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable && !again[resp.Code] {
+		return fmt.Errorf("%w: %w", bucket.ErrBusy, said), true
 	}
 	retry := again[resp.Code]
 	switch resp.StatusCode {

@@ -59,7 +59,7 @@ func ask(t *testing.T, answers ...http.HandlerFunc) (*Bucket, *fake) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.retry = retry{tries: 3, first: time.Millisecond, limit: time.Millisecond}
+	b.retry = retry{tries: 3, first: time.Millisecond, limit: time.Millisecond, asked: time.Minute}
 	return b, f
 }
 

@@ -18,10 +18,22 @@ const maxTries = 7
 type retry struct {
 	tries        int
 	first, limit time.Duration // pauses, before they are made random
+	// asked is the longest pause that the bucket may ask for. Some ask for a
+	// minute whatever the matter is (MinIO), and by then our callers have gone.
+	asked time.Duration
 }
 
 // defaultRetry gives up after some 10 s: the caller's own callers wait.
-var defaultRetry = retry{tries: maxTries, first: 100 * time.Millisecond, limit: 5 * time.Second}
+var defaultRetry = retry{tries: maxTries, first: 100 * time.Millisecond, limit: 5 * time.Second, asked: 2 * time.Second}
+
+// withPause returns r with the first pause set, if it is not 0, and no other
+// longer than 50 times that.
+func (r retry) withPause(first time.Duration) retry {
+	if first > 0 {
+		r.first, r.limit, r.asked = first, 50*first, 20*first
+	}
+	return r
+}
 
 // do makes a call, again if that may help, and gives its error a class and the
 // names of the operation and the key. call must be fit to be called again.
@@ -52,7 +64,7 @@ func (b *Bucket) do(ctx context.Context, op, key string, call func(ctx context.C
 			return b.fail(op, key, fmt.Errorf("%w (tried %d times)", class, try))
 		}
 		unclear = err
-		if err := pause(ctx, max(pauses.NextBackOff(), r.retryAfter)); err != nil {
+		if err := pause(ctx, max(pauses.NextBackOff(), min(r.retryAfter, b.retry.asked))); err != nil {
 			return b.fail(op, key, fmt.Errorf("%w, after: %w", err, class))
 		}
 	}

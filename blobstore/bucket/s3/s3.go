@@ -9,11 +9,12 @@
 // # Retries
 //
 // A call that may succeed later is made again, with growing random pauses, or
-// after the time that the bucket asks for (Retry-After): no more than [maxTries]
-// times, and only until its context ends. These are calls that got no answer
+// after the time that the bucket asks for (Retry-After, of which 2 s are
+// granted): no more than [maxTries] times, and only until its context ends. These are calls that got no answer
 // (connection refused, reset or timed out) and the answers 408, 409 (a
 // conflicting call was under way), 429, 500, 502, 503 and 504. The S3 library's
-// own retries are off.
+// own retries are off. A bucket that still asks for fewer requests then (SlowDown,
+// 429, 503) is bucket.ErrBusy, and anything else bucket.ErrUnavailable.
 //
 // When a call got no clear answer, it may have taken effect. What that means
 // for the next try: a conditional write may fail with ErrPrecondition and a
@@ -52,6 +53,9 @@ type Options struct {
 	// AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), the shared credentials file,
 	// or the machine's or container's role, in this order.
 	Credentials *credentials.Credentials
+	// Pause is before the second try of a call; those before the later ones
+	// grow from it. 0 means 100 ms.
+	Pause time.Duration
 }
 
 // maxPrefix leaves room for the longest key in the 1,024 bytes that S3 allows.
@@ -142,7 +146,7 @@ func connect(opts Options) (*Bucket, error) {
 		name:   opts.Bucket,
 		prefix: prefix,
 		url:    describe(opts.Bucket, prefix, opts.Endpoint),
-		retry:  defaultRetry,
+		retry:  defaultRetry.withPause(opts.Pause),
 	}, nil
 }
 

@@ -68,6 +68,8 @@ const (
 	Reason_REASON_INTERNAL              Reason = 30 // INTERNAL: a fault of the server; metadata "request_id"
 	Reason_REASON_SNAPSHOT_INVALID      Reason = 31 // INVALID_ARGUMENT: its parts do not fit together
 	Reason_REASON_READ_IDLE             Reason = 32 // DEADLINE_EXCEEDED: no byte was taken; read on from there
+	Reason_REASON_BUCKET_BUSY           Reason = 33 // UNAVAILABLE: the bucket asks for fewer requests; try again
+	Reason_REASON_TOO_MANY_REQUESTS     Reason = 34 // RESOURCE_EXHAUSTED: at once, or of late, by this caller or by all; try again
 )
 
 // Enum value maps for Reason.
@@ -106,6 +108,8 @@ var (
 		30: "REASON_INTERNAL",
 		31: "REASON_SNAPSHOT_INVALID",
 		32: "REASON_READ_IDLE",
+		33: "REASON_BUCKET_BUSY",
+		34: "REASON_TOO_MANY_REQUESTS",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -141,6 +145,8 @@ var (
 		"REASON_INTERNAL":              30,
 		"REASON_SNAPSHOT_INVALID":      31,
 		"REASON_READ_IDLE":             32,
+		"REASON_BUCKET_BUSY":           33,
+		"REASON_TOO_MANY_REQUESTS":     34,
 	}
 )
 
@@ -175,7 +181,7 @@ var File_lamina_v1_errors_proto protoreflect.FileDescriptor
 
 const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xf4\x06\n" +
+	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xaa\a\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_BLOB_UNKNOWN\x10\x01\x12\x19\n" +
@@ -210,7 +216,9 @@ const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\x17REASON_ARGUMENT_INVALID\x10\x1d\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x1e\x12\x1b\n" +
 	"\x17REASON_SNAPSHOT_INVALID\x10\x1f\x12\x14\n" +
-	"\x10REASON_READ_IDLE\x10 B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
+	"\x10REASON_READ_IDLE\x10 \x12\x16\n" +
+	"\x12REASON_BUCKET_BUSY\x10!\x12\x1c\n" +
+	"\x18REASON_TOO_MANY_REQUESTS\x10\"B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
 
 var (
 	file_lamina_v1_errors_proto_rawDescOnce sync.Once
