@@ -225,25 +225,30 @@ func TestClaimsOfTwoRealmsInOneCheck(t *testing.T) {
 
 	_, other := server(t, tricky, o)
 	stopped, goOn := make(chan struct{}), make(chan struct{})
-	var once sync.Once
+	written := map[string]chan struct{}{
+		layers.Key("b", l.diffID): make(chan struct{}), layers.Key(realm.Default, l.diffID): make(chan struct{}),
+	}
 	tricky.Set(func(op, key string, pass func() error) error {
-		if op == "get" && key == layers.Key("b", blocker.diffID) {
-			once.Do(func() {
-				close(stopped)
-				<-goOn
-			})
+		switch done := written[key]; {
+		case op == "get" && key == layers.Key("b", blocker.diffID):
+			close(stopped)
+			<-goOn
+		case op == "put" && done != nil:
+			defer close(done)
 		}
 		return pass()
 	})
 	other.Want(inB, blocker.layer, gzipped, blocker.diffID) // keeps the worker busy
 	await(t, stopped)
-	for _, repo := range []reference.Repository{inA, inB, alsoA} {
+	for _, repo := range []reference.Repository{inA, inB, alsoA, inNone} {
 		other.Want(repo, l.layer, gzipped, l.diffID)
 	}
 	close(goOn)
-	l.wait(t, other, inB)
+	for _, done := range written {
+		await(t, done)
+	}
 	l.wait(t, other, inA)
-	if got := l.records(t, tricky); got != "a b" {
+	if got := l.records(t, tricky); got != "a b default" {
 		t.Errorf("records in %s", got)
 	}
 }
