@@ -6,6 +6,7 @@ import (
 
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/blobstore/realm"
 )
 
 // Where a server listens and keeps things unless it is told otherwise.
@@ -25,6 +26,13 @@ type Config struct {
 	// of the gRPC API, and of /healthz and /readyz. Port 0 means any free one.
 	// Empty means the defaults; Off leaves that one out.
 	HTTP, GRPC, Metrics string
+
+	// Realms tells which repositories may share pieces; the zero Map has one
+	// realm for all. A server whose realms are not those of the bucket's other
+	// servers is refused (ErrRealms), unless ChangeRealms is set: then they become
+	// those of the bucket, and the other servers have to be started again.
+	Realms       realm.Map
+	ChangeRealms bool
 
 	Logger *slog.Logger // slog.Default()
 

@@ -39,6 +39,13 @@ func RunOn(ctx context.Context, b bucket.Bucket, cfg Config) error {
 
 // runBehind is RunOn with the doors open. It closes them.
 func runBehind(ctx context.Context, b bucket.Bucket, d *doors, cfg Config) error {
+	if err := agreeOnRealms(ctx, b, cfg); err != nil {
+		d.close()
+		if ctx.Err() != nil {
+			return nil // stopped before it began
+		}
+		return err
+	}
 	s := build(b, d, cfg)
 	err := s.serve(ctx, d)
 	return errors.Join(err, s.close())
@@ -61,11 +68,11 @@ type server struct {
 func build(b bucket.Bucket, d *doors, cfg Config) *server {
 	s := &server{cfg: cfg, pages: &pages{bucket: b}}
 	s.store = blobstore.New(b, cfg.Store)
-	s.checker = layers.New(s.store, layers.Options{Logger: cfg.Logger})
+	s.checker = layers.New(s.store, layers.Options{Logger: cfg.Logger, Realms: cfg.Realms})
 	s.images = images.New(s.store, s.checker, images.Options{Logger: cfg.Logger})
 	s.rpc = rpc.New(rpc.Services{
 		Store: s.store, Images: s.images, Fleet: fleet.New(s.store, s.images),
-		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger}),
+		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger, Realms: cfg.Realms}),
 	}, rpc.Options{Logger: cfg.Logger, Idle: cfg.Idle})
 
 	o := registry.Options{Logger: cfg.Logger, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port()}
@@ -95,6 +102,10 @@ func (s *server) serve(ctx context.Context, d *doors) error {
 	start(d.http, s.http.Serve)
 	start(d.grpc, s.rpc.Serve)
 	start(d.metrics, s.metrics.Serve)
+	g.Go(func() error {
+		watchRealms(gctx, s.store.Bucket(), s.cfg)
+		return nil
+	})
 	g.Go(func() error {
 		<-gctx.Done()
 		s.stop()

@@ -22,8 +22,9 @@ type Usage struct {
 	// Repositories are ordered by name, at most MaxRepositories: those with
 	// the most named bytes.
 	Repositories []Repository
-	// Shared are the blobs that more than one image names, those that save most
-	// first, at most MaxShared.
+	// Shared are the blobs that more than one image of a realm names, those that
+	// save most first, at most MaxShared. One that two realms share among
+	// themselves is there for each of them.
 	Shared []Shared
 }
 
@@ -41,14 +42,14 @@ type Repository struct {
 	Manifests int64
 	Named     int64
 	Stored    int64
-	Own       int64 // of Stored, what no other repository names
+	Own       int64 // of Stored, what no other repository of its realm names
 }
 
-// A Shared blob is named by more than one image.
+// A Shared blob is named by more than one image of a realm.
 type Shared struct {
 	Digest digest.Digest
 	Size   int64
-	Images int64 // manifests that name it, in all repositories
-	// Repositories in which they are, ordered, at most MaxSharedRepositories.
+	Images int64 // manifests that name it, in the repositories of the realm
+	// Repositories of the realm in which they are, ordered, at most MaxSharedRepositories.
 	Repositories []reference.Repository
 }

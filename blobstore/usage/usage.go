@@ -19,12 +19,16 @@ import (
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/blobstore/realm"
 	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
 
 // Options of a Counter.
 type Options struct {
+	// Realms tells the realm of each repository: who shares what is counted
+	// inside each.
+	Realms realm.Map
 	Logger *slog.Logger // slog.Default()
 }
 
@@ -33,6 +37,7 @@ type Counter struct {
 	store  *blobstore.Store
 	images *images.Images
 	log    *slog.Logger
+	realms realm.Map
 
 	mu      sync.Mutex
 	running *count // nil while nobody counts
@@ -50,7 +55,7 @@ func New(s *blobstore.Store, im *images.Images, o Options) *Counter {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Counter{store: s, images: im, log: o.Logger}
+	return &Counter{store: s, images: im, log: o.Logger, realms: o.Realms}
 }
 
 const key = "stats/usage"
@@ -59,6 +64,7 @@ const key = "stats/usage"
 type usageRecord struct {
 	record.Header
 	CountedAt    time.Time          `json:"countedAt"`
+	Realms       digest.Digest      `json:"realms,omitempty"` // of the map by which it was counted
 	Named        int64              `json:"named"`
 	Stored       int64              `json:"stored"`
 	Unnamed      int64              `json:"unnamed"`
@@ -85,13 +91,13 @@ type sharedRecord struct {
 }
 
 // Get returns the last count, or counts now when refresh is set or there is
-// none; a count reads every manifest and lists every blob. Calls that want a
+// none, or the realms have changed since; a count reads every manifest and lists every blob. Calls that want a
 // count while one runs share it. Errors: bucket.ErrUnavailable,
 // blobstore.ErrCorrupt when a manifest is damaged; ctx's error.
 func (c *Counter) Get(ctx context.Context, refresh bool) (Usage, error) {
 	if !refresh {
 		r, _, err := record.Read[usageRecord](ctx, c.store.Records(), key)
-		if !errors.Is(err, bucket.ErrNotExist) {
+		if !errors.Is(err, bucket.ErrNotExist) && (err != nil || r.Realms == mapDigest(c.realms)) {
 			return r.usage(), err
 		}
 	}
@@ -132,12 +138,13 @@ func (c *Counter) shared(ctx context.Context) (Usage, error) {
 // count counts, and keeps the result.
 func (c *Counter) count(ctx context.Context) (Usage, error) {
 	began := time.Now()
-	t := newTally(c.store.Clock().Now())
+	t := newTally(c.store.Clock().Now(), c.realms)
 	if err := c.walk(ctx, t); err != nil {
 		return Usage{}, err
 	}
 	u := t.usage()
 	next := recordOf(u)
+	next.Realms = mapDigest(c.realms)
 	_, _, err := record.Update(ctx, c.store.Records(), key, time.Time{}, func(r *usageRecord, exists bool) (bool, error) {
 		if exists && r.CountedAt.After(u.CountedAt) {
 			return false, nil // another server has counted since
@@ -152,6 +159,14 @@ func (c *Counter) count(ctx context.Context) (Usage, error) {
 	}
 	c.log.Info("counted what is stored", "blobs", u.Blobs, "manifests", u.Manifests, "took", time.Since(began))
 	return u, nil
+}
+
+// mapDigest names a map in a record; it is empty for the one with one realm.
+func mapDigest(m realm.Map) digest.Digest {
+	if s := m.String(); s != "" {
+		return digest.FromString(s)
+	}
+	return ""
 }
 
 func recordOf(u Usage) *usageRecord {

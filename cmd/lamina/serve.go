@@ -38,6 +38,9 @@ An address may be "off".`,
 			cfg.HTTP, _ = f.GetString("http")
 			cfg.GRPC, _ = f.GetString("grpc")
 			cfg.Metrics, _ = f.GetString("metrics")
+			if cfg.Realms, cfg.ChangeRealms, err = realms(cmd); err != nil {
+				return err
+			}
 			slog.SetDefault(log)
 			return server.Run(cmd.Context(), cfg)
 		},
@@ -47,6 +50,7 @@ An address may be "off".`,
 	f.String("http", server.DefaultHTTP, "the `ADDRESS` of the OCI registry")
 	f.String("grpc", server.DefaultGRPC, "the `ADDRESS` of the gRPC API")
 	f.String("metrics", server.DefaultMetrics, "the `ADDRESS` of /healthz, /readyz and metrics")
+	addRealms(cmd)
 	addLog(cmd)
 	return cmd
 }

@@ -79,8 +79,9 @@ type UsageGetResponse struct {
 	Blobs        int64              `protobuf:"varint,5,opt,name=blobs,proto3" json:"blobs,omitempty"`
 	Manifests    int64              `protobuf:"varint,6,opt,name=manifests,proto3" json:"manifests,omitempty"`
 	Repositories []*RepositoryUsage `protobuf:"bytes,7,rep,name=repositories,proto3" json:"repositories,omitempty"`
-	// The largest blobs that more than one image names, most saved bytes first,
-	// at most 100.
+	// The largest blobs that more than one image of a realm names, most saved
+	// bytes first, at most 100. One that several realms share, each among its own
+	// repositories, is there for each of them.
 	Shared        []*SharedBlob `protobuf:"bytes,8,rep,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -180,7 +181,7 @@ type RepositoryUsage struct {
 	// As in UsageGetResponse, of this repository.
 	NamedBytes  int64 `protobuf:"varint,4,opt,name=named_bytes,json=namedBytes,proto3" json:"named_bytes,omitempty"`
 	StoredBytes int64 `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
-	// Of stored_bytes, what no other repository names.
+	// Of stored_bytes, what no other repository of its realm names.
 	OwnBytes      int64 `protobuf:"varint,6,opt,name=own_bytes,json=ownBytes,proto3" json:"own_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -262,9 +263,9 @@ type SharedBlob struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Digest string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
 	Size   int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
-	// How many manifests name it.
+	// How many manifests of the realm name it.
 	Images int64 `protobuf:"varint,3,opt,name=images,proto3" json:"images,omitempty"`
-	// In which repositories, at most 20, ordered.
+	// In which repositories of the realm, at most 20, ordered.
 	Repositories  []string `protobuf:"bytes,4,rep,name=repositories,proto3" json:"repositories,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
