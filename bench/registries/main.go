@@ -3,6 +3,9 @@
 // with curl, and the memory of four large pushes at once. Every repetition
 // starts each server anew on an empty store, one after the other, so that a
 // machine that gets slower or faster meanwhile is so for all of them.
+//
+// With -rates it measures, instead, how much a second goes in and out, with a
+// client of its own, on files and on a MinIO behind a link of 1 Gbit/s.
 package main
 
 import (
@@ -13,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 )
 
 func main() {
@@ -23,12 +27,44 @@ func main() {
 	blobMB := flag.Int64("blob", 200, "size of the blob in MB")
 	memMB := flag.Int64("memory", 1000, "size in MB of each of the four pushes at once; 0: leave out")
 	dir := flag.String("dir", "", "where to keep the stores (default: a temporary folder)")
+	o := rateOptions{}
+	onlyRates := flag.Bool("rates", false, "measure rates instead: blobs of 1, 10 and 100 MB by 1, 4 and 16 clients, and manifests; as root")
+	flag.StringVar(&o.zot, "zot", "", "with -rates: a binary of zot to measure too")
+	flag.IntVar(&o.largest, "largest", 100, "with -rates: the largest blobs in MB")
+	flag.StringVar(&o.minioDir, "minio-dir", "", "with -rates: where MinIO stores (default: in -dir); /dev/shm takes its disk out of the numbers")
+	stores := flag.String("stores", "files,S3", "with -rates: the stores to measure on")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *onlyRates {
+		o.lamina, o.dir, o.reps, o.stores = *lamina, *dir, *reps, strings.Split(*stores, ",")
+		if err := startRates(ctx, o); err != nil {
+			log.Fatalf("bench: %v", err)
+		}
+		return
+	}
 	if err := run(ctx, *lamina, *dir, *reps, *imageMB<<20, *blobMB<<20, *memMB<<20); err != nil {
 		log.Fatalf("bench: %v", err)
 	}
+}
+
+// startRates fills in what was left out, and measures rates.
+func startRates(ctx context.Context, o rateOptions) (err error) {
+	if o.lamina, err = filepath.Abs(o.lamina); err != nil {
+		return err
+	}
+	if o.zot != "" {
+		if o.zot, err = filepath.Abs(o.zot); err != nil {
+			return err
+		}
+	}
+	if o.dir == "" {
+		if o.dir, err = os.MkdirTemp("", "lamina-bench"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(o.dir)
+	}
+	return runRates(ctx, o)
 }
 
 func run(ctx context.Context, lamina, dir string, reps int, imageSize, blobSize, memSize int64) error {

@@ -33,6 +33,12 @@ const (
 	secretKey = "benchbench"
 )
 
+// splitAddr splits what freeAddr returned.
+func splitAddr(addr string) (host, port string) {
+	host, port, _ = strings.Cut(addr, ":")
+	return host, port
+}
+
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -164,11 +170,15 @@ func distributionOnFiles(ctx context.Context, dir string) (*process, error) {
 func distributionOnS3(minio *process) func(context.Context, string) (*process, error) {
 	return func(ctx context.Context, dir string) (*process, error) {
 		bucket := fmt.Sprintf("distribution%d", buckets.Add(1))
-		// MinIO's own storage has a folder a bucket.
-		if err := os.Mkdir(filepath.Join(filepath.Dir(dir), "minio", "data", bucket), 0o755); err != nil {
+		if err := makeBucket(ctx, minio, bucket); err != nil {
 			return nil, err
 		}
-		return distribution(ctx, dir, fmt.Sprintf(`  s3:
+		return distributionOnBucket(ctx, dir, minio, bucket)
+	}
+}
+
+func distributionOnBucket(ctx context.Context, dir string, minio *process, bucket string) (*process, error) {
+	return distribution(ctx, dir, fmt.Sprintf(`  s3:
     region: us-east-1
     regionendpoint: http://%s
     forcepathstyle: true
@@ -178,7 +188,6 @@ func distributionOnS3(minio *process) func(context.Context, string) (*process, e
     secretkey: %s
   redirect:
     disable: true`, minio.addr, bucket, accessKey, secretKey))
-	}
 }
 
 func distribution(ctx context.Context, dir, storage string) (*process, error) {

@@ -180,7 +180,7 @@ func (w *work) measure(ctx context.Context, s system, dir string, r *result) err
 			}
 			wall := time.Since(began)
 			if strings.HasPrefix(name, "push") {
-				settle(ctx, p) // what is done in the background counts too
+				settle(ctx, p, 5) // what is done in the background counts too
 			}
 			after, err := p.cpu()
 			if err != nil {
@@ -193,10 +193,11 @@ func (w *work) measure(ctx context.Context, s system, dir string, r *result) err
 	return nil
 }
 
-// settle waits until the process has used no processor time for a while.
-func settle(ctx context.Context, p *process) {
+// settle waits until the process has used no processor time for so many tenths
+// of a second.
+func settle(ctx context.Context, p *process, tenths int) {
 	last, _ := p.cpu()
-	for quiet := 0; quiet < 5 && ctx.Err() == nil; {
+	for quiet := 0; quiet < tenths && ctx.Err() == nil; {
 		time.Sleep(100 * time.Millisecond)
 		now, _ := p.cpu()
 		if quiet++; now > last {
