@@ -84,7 +84,7 @@ func (c *Checker) published(p blobstore.Published) {
 	c.fresh.Put(p.Digest, struct{}{}, 1)
 	t := task{p.Digest, digest.SHA256}
 	if _, ok := c.found.Get(t); !ok && looksLikeLayer(p.Bytes) && c.queue.room(p.Size, c.options.KeepBytes) {
-		c.queue.add(t, "", nil, p.Bytes, false)
+		c.queue.add(t, nil, p.Bytes, false)
 	}
 }
 
@@ -97,7 +97,7 @@ func (c *Checker) Want(repo reference.Repository, layer digest.Digest, mediaType
 		return
 	}
 	if t, err := taskOf(layer, diffID); err == nil {
-		c.queue.add(t, mediaType, &key, nil, false)
+		c.queue.add(t, &asked{key, mediaType}, nil, false)
 	}
 }
 
@@ -140,7 +140,7 @@ func (c *Checker) Wait(ctx context.Context, repo reference.Repository, layer, di
 		if err != nil {
 			return Pending, "", err
 		}
-		j := c.queue.add(t, "", &key, nil, true)
+		j := c.queue.add(t, &asked{claim: key}, nil, true)
 		if j == nil {
 			return Pending, "", fmt.Errorf("check layer %s: %w: the server is shutting down", layer, bucket.ErrUnavailable)
 		}

@@ -20,11 +20,17 @@ type task struct {
 // what each realm has on record of it another.
 type job struct {
 	task
+	bytes []byte        // of the blob, if they are in memory
+	asked []asked       // what configs say of the blob, not yet settled
+	done  chan struct{} // closed at the end, when err is set
+	err   error
+}
+
+// An asked is a claim that has come, with the media type that the manifest which
+// makes it gives the blob; it may be empty. It is for the claim's realm alone.
+type asked struct {
+	claim
 	mediaType string
-	bytes     []byte        // of the blob, if they are in memory
-	claims    []claim       // what configs say of the blob, not yet settled
-	done      chan struct{} // closed at the end, when err is set
-	err       error
 }
 
 // A queue holds the jobs, first come first served.
@@ -46,7 +52,7 @@ func newQueue(max int) *queue {
 
 // add returns the job for t, to settle a claim if one is given; nil when the
 // queue is closed, or full and the job is not urgent.
-func (q *queue) add(t task, mediaType string, c *claim, bytes []byte, urgent bool) *job {
+func (q *queue) add(t task, a *asked, bytes []byte, urgent bool) *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	j, ok := q.jobs[t]
@@ -64,11 +70,15 @@ func (q *queue) add(t task, mediaType string, c *claim, bytes []byte, urgent boo
 		}
 		q.some.Signal()
 	}
-	if mediaType != "" {
-		j.mediaType = mediaType
+	if a == nil {
+		return j
 	}
-	if c != nil && !slices.Contains(j.claims, *c) {
-		j.claims = append(j.claims, *c)
+	i := slices.IndexFunc(j.asked, func(b asked) bool { return b.claim == a.claim })
+	switch {
+	case i < 0:
+		j.asked = append(j.asked, *a)
+	case a.mediaType != "":
+		j.asked[i].mediaType = a.mediaType
 	}
 	return j
 }
@@ -106,16 +116,16 @@ func (q *queue) drop(j *job) {
 
 // claims takes the claims that have come for j. When there are none, or with an
 // error, the job ends.
-func (q *queue) claims(j *job, err error) ([]claim, string) {
+func (q *queue) claims(j *job, err error) []asked {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	claims := j.claims
-	j.claims = nil
+	claims := j.asked
+	j.asked = nil
 	if len(claims) == 0 || err != nil {
 		q.end(j, err)
-		return nil, ""
+		return nil
 	}
-	return claims, j.mediaType
+	return claims
 }
 
 func (q *queue) end(j *job, err error) {

@@ -73,9 +73,16 @@ func (l layered) wait(t *testing.T, c *layers.Checker, repo reference.Repository
 // when it is there.
 func (l layered) recordIn(t *testing.T, b bucket.Bucket, in realm.Name) bool {
 	t.Helper()
+	_, there := l.mediaType(t, b, in)
+	return there
+}
+
+// mediaType is recordIn that returns the blob's media type on record, too.
+func (l layered) mediaType(t *testing.T, b bucket.Bucket, in realm.Name) (mediaType string, there bool) {
+	t.Helper()
 	src, _, err := b.Get(t.Context(), layers.Key(in, l.diffID), 0, -1)
 	if errors.Is(err, bucket.ErrNotExist) {
-		return false
+		return "", false
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +95,7 @@ func (l layered) recordIn(t *testing.T, b bucket.Bucket, in realm.Name) bool {
 	if r.DiffID != l.diffID || r.Form != "plain" || r.Size != int64(len(l.tar)) || len(r.Blobs) != 1 || r.Blobs[l.layer].Size != int64(len(l.blob)) {
 		t.Errorf("recorded in %q: %+v, the tar has %d bytes and the blob %d", in, r, len(l.tar), len(l.blob))
 	}
-	return true
+	return r.Blobs[l.layer].MediaType, true
 }
 
 // records returns the realms that have a record of the layer.
@@ -241,7 +248,7 @@ func TestClaimsOfTwoRealmsInOneCheck(t *testing.T) {
 	other.Want(inB, blocker.layer, gzipped, blocker.diffID) // keeps the worker busy
 	await(t, stopped)
 	for _, repo := range []reference.Repository{inA, inB, alsoA, inNone} {
-		other.Want(repo, l.layer, gzipped, l.diffID)
+		other.Want(repo, l.layer, "type/"+string(repo), l.diffID)
 	}
 	close(goOn)
 	for _, done := range written {
@@ -250,6 +257,12 @@ func TestClaimsOfTwoRealmsInOneCheck(t *testing.T) {
 	l.wait(t, other, inA)
 	if got := l.records(t, tricky); got != "a b default" {
 		t.Errorf("records in %s", got)
+	}
+	// What a manifest in one realm says of the blob is not told to another.
+	for in, want := range map[realm.Name]string{"a": gzipped, "b": "type/team/b/app", realm.Default: "type/public/app"} {
+		if got, _ := l.mediaType(t, tricky, in); got != want {
+			t.Errorf("on record in %q is the media type %q, want %q", in, got, want)
+		}
 	}
 }
 

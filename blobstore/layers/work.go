@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 
 	"github.com/laminastore/lamina/blobstore"
-	"github.com/laminastore/lamina/blobstore/realm"
 )
 
 // work does one job after another.
@@ -32,7 +31,7 @@ func (c *Checker) do(j *job) (err error) {
 		f, err = c.find(j)
 	}
 	for {
-		claims, mediaType := c.queue.claims(j, err)
+		claims := c.queue.claims(j, err)
 		if len(claims) == 0 {
 			return err
 		}
@@ -45,28 +44,28 @@ func (c *Checker) do(j *job) (err error) {
 			}
 			looked = true
 		}
-		err = c.settle(j, f, claims, mediaType)
+		err = c.settle(j, f, claims)
 	}
 }
 
 // open returns the claims that no record of their own realm has settled. Of a
 // blob that has just been stored here nobody asks the bucket: writing the record
 // tells whether there is one.
-func (c *Checker) open(claims []claim) ([]claim, error) {
-	var open []claim
-	for _, key := range claims {
-		if _, ok := c.fresh.Get(key.blob); ok {
-			open = append(open, key)
+func (c *Checker) open(claims []asked) ([]asked, error) {
+	var open []asked
+	for _, a := range claims {
+		if _, ok := c.fresh.Get(a.blob); ok {
+			open = append(open, a)
 			continue
 		}
-		in, _, err := c.listed(c.ctx, key)
+		in, _, err := c.listed(c.ctx, a.claim)
 		switch {
 		case err != nil:
 			return nil, err
 		case in:
-			c.settled.Put(key, settlement{state: Plain}, 1)
+			c.settled.Put(a.claim, settlement{state: Plain}, 1)
 		default:
-			open = append(open, key)
+			open = append(open, a)
 		}
 	}
 	return open, nil
@@ -115,10 +114,11 @@ func (c *Checker) readBack(j *job) (finding, error) {
 
 // settle writes down what was found, in the realms of the claims and as far as
 // they ask for it.
-func (c *Checker) settle(j *job, f finding, claims []claim, mediaType string) error {
-	for _, key := range claims {
+func (c *Checker) settle(j *job, f finding, claims []asked) error {
+	for _, a := range claims {
+		key := a.claim
 		if f.problem == "" {
-			if err := c.settlePlain(key.realm, j, f, mediaType); err != nil {
+			if err := c.settlePlain(j, f, a); err != nil {
 				return err
 			}
 			if key.diffID == f.diffID {
@@ -135,14 +135,15 @@ func (c *Checker) settle(j *job, f finding, claims []claim, mediaType string) er
 	return nil
 }
 
-// settlePlain has the record, in a realm, of the layer that the blob is list it.
-func (c *Checker) settlePlain(in realm.Name, j *job, f finding, mediaType string) error {
-	key := claim{in, j.blob, f.diffID}
+// settlePlain has the record of the layer that the blob is, in the realm of who
+// has asked, list it.
+func (c *Checker) settlePlain(j *job, f finding, a asked) error {
+	key := claim{a.realm, j.blob, f.diffID}
 	if _, ok := c.settled.Get(key); ok {
 		return nil
 	}
-	b := checkedBlob{Size: f.blobSize, MediaType: mediaType, CheckedAt: c.store.Clock().Now().UTC()}
-	if err := c.list(c.ctx, in, j.blob, b, f); err != nil {
+	b := checkedBlob{Size: f.blobSize, MediaType: a.mediaType, CheckedAt: c.store.Clock().Now().UTC()}
+	if err := c.list(c.ctx, a.realm, j.blob, b, f); err != nil {
 		return err
 	}
 	c.settled.Put(key, settlement{state: Plain}, 1)
