@@ -33,6 +33,7 @@ var (
 	ErrSnapshotUnknown     = errors.New("snapshot unknown")
 	ErrSnapshotInvalid     = errors.New("snapshot invalid")
 	ErrNodeInvalid         = errors.New("node report invalid")
+	ErrNodeTaken           = errors.New("node id is another's")
 )
 
 // An Error says what failed, on what, and what to do about it. Class is one of

@@ -36,6 +36,7 @@ type nodeRecord struct {
 	Hostname   string            `json:"hostname,omitempty"`
 	Version    string            `json:"version,omitempty"`
 	ReportedAt time.Time         `json:"reportedAt"`
+	Reporter   string            `json:"reporter,omitempty"` // the subject that the id belongs to
 	Containers []containerRecord `json:"containers"`
 }
 
@@ -92,7 +93,10 @@ const nodesPrefix = "nodes/"
 // Report replaces what is known of a node; ReportedAt and NodeID are set here.
 // When nothing changed since a report less than 10 minutes old, nothing is
 // written. Labels that would make the record larger than 1 MiB are left out.
-// Errors: blobstore.ErrNodeInvalid, ErrTooLarge; bucket.ErrUnavailable.
+// An id belongs to the first Reporter that used it, until there was no report for
+// 30 days; see Reporter for the exceptions.
+// Errors: blobstore.ErrNodeInvalid, ErrNodeTaken, ErrTooLarge;
+// bucket.ErrUnavailable.
 func (f *Fleet) Report(ctx context.Context, n Node) error {
 	if err := n.check(); err != nil {
 		return err
@@ -104,13 +108,34 @@ func (f *Fleet) Report(ctx context.Context, n Node) error {
 	_, _, err = record.Update(ctx, f.records, nodesPrefix+n.ID, time.Time{}, func(r *nodeRecord, exists bool) (bool, error) {
 		now := f.clock.Now().UTC()
 		age := now.Sub(r.ReportedAt)
-		if exists && r.says(next) && age >= 0 && age < rewriteAfter {
+		if err := r.mine(n.ID, n.Reporter, age); err != nil {
+			return false, err
+		}
+		same := r.Reporter == n.Reporter.Subject || n.Reporter == (Reporter{})
+		if exists && same && r.says(next) && age >= 0 && age < rewriteAfter {
 			return false, nil
+		}
+		if !same {
+			r.Reporter = n.Reporter.Subject
 		}
 		r.Hostname, r.Version, r.ReportedAt, r.Containers = next.Hostname, next.Version, now, next.Containers
 		return true, nil
 	})
 	return err
+}
+
+// belongsFor is how long an id stays its reporter's without a report: as long as
+// what the node runs is kept from collection.
+const belongsFor = 30 * 24 * time.Hour
+
+// mine says whether whoever speaks may speak for the node id, whose record is
+// age old. Errors: blobstore.ErrNodeTaken.
+func (r *nodeRecord) mine(id string, by Reporter, age time.Duration) error {
+	if r.Reporter == "" || by == (Reporter{}) || by.Proven || r.Reporter == by.Subject || age >= belongsFor {
+		return nil
+	}
+	return remedy(fail(blobstore.ErrNodeTaken, id, "another than %s reported under it within 30 days", by.Subject),
+		"give this node an id of its own: delete node-id in the snapshotter's folder, and restart it")
 }
 
 // record is n as it is stored, within the limits.

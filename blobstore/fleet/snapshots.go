@@ -89,9 +89,13 @@ func checkID(id string) bool {
 // empty. Registering the same again under the same id changes nothing.
 // Errors: blobstore.ErrSnapshotInvalid when the id is no ULID or the parts do
 // not fit together; ErrConflict when the id has been used for something else;
-// ErrManifestUnknown; bucket.ErrUnavailable.
+// ErrNodeTaken when the node is not the Reporter's; ErrManifestUnknown;
+// bucket.ErrUnavailable.
 func (f *Fleet) Register(ctx context.Context, s Snapshot) (Snapshot, error) {
 	if err := s.check(); err != nil {
+		return Snapshot{}, err
+	}
+	if err := f.speaksFor(ctx, s.NodeID, s.Reporter); err != nil {
 		return Snapshot{}, err
 	}
 	i, err := f.images.Image(ctx, s.Repository, reference.Locator{Digest: s.Image.Digest}, "")
@@ -121,6 +125,22 @@ func (f *Fleet) Register(ctx context.Context, s Snapshot) (Snapshot, error) {
 	default:
 		return Snapshot{}, remedy(fail(blobstore.ErrConflict, s.ID, "the id is that of another snapshot"), "register it under a new id")
 	}
+}
+
+// speaksFor says whether by may speak for the node id. Errors:
+// blobstore.ErrNodeTaken.
+func (f *Fleet) speaksFor(ctx context.Context, id string, by Reporter) error {
+	if by == (Reporter{}) || by.Proven {
+		return nil
+	}
+	r, _, err := record.Read[nodeRecord](ctx, f.records, nodesPrefix+id)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.mine(id, by, f.clock.Now().Sub(r.ReportedAt))
 }
 
 // Snapshots yields the snapshots, newest first: those with ids less than before
@@ -172,11 +192,11 @@ func (f *Fleet) listed(ctx context.Context, info bucket.Info) (Snapshot, error) 
 // bucket.ErrUnavailable.
 func (f *Fleet) Snapshot(ctx context.Context, id string) (Snapshot, error) {
 	if !checkID(id) {
-		return Snapshot{}, unknown(id)
+		return Snapshot{}, NoSnapshot(id)
 	}
 	r, _, err := record.Read[snapshotRecord](ctx, f.records, snapshotsPrefix+id)
 	if absent(err) || err == nil && r.Gone {
-		return Snapshot{}, unknown(id)
+		return Snapshot{}, NoSnapshot(id)
 	}
 	return r.snapshot(id), err
 }
@@ -186,11 +206,11 @@ func (f *Fleet) Snapshot(ctx context.Context, id string) (Snapshot, error) {
 // bucket.ErrUnavailable.
 func (f *Fleet) DeleteSnapshot(ctx context.Context, id string) error {
 	if !checkID(id) {
-		return unknown(id)
+		return NoSnapshot(id)
 	}
 	_, _, err := record.Update(ctx, f.records, snapshotsPrefix+id, time.Time{}, func(r *snapshotRecord, exists bool) (bool, error) {
 		if !exists || r.Gone {
-			return false, unknown(id)
+			return false, NoSnapshot(id)
 		}
 		*r = snapshotRecord{Header: r.Header, Gone: true}
 		return true, nil
@@ -198,6 +218,7 @@ func (f *Fleet) DeleteSnapshot(ctx context.Context, id string) error {
 	return err
 }
 
-func unknown(id string) error {
+// NoSnapshot is the error of Snapshot for an id that is none's.
+func NoSnapshot(id string) error {
 	return remedy(fail(blobstore.ErrSnapshotUnknown, id, "never registered, or deleted"), "list the snapshots to find its id")
 }

@@ -17,6 +17,17 @@ type Node struct {
 	Version    string    // of Lamina
 	ReportedAt time.Time // by the server's clock
 	Containers []Container
+	// Reporter is who reports, in what is given to Report.
+	Reporter Reporter
+}
+
+// A Reporter is who speaks for a node. The zero value is where nobody is asked
+// who they are: it may speak for every node.
+type Reporter struct {
+	Subject string // as access rules name it
+	// Proven says that somebody who is to be believed has given the node's id to
+	// the subject: a certificate. It has the id then, whoever used it before.
+	Proven bool
 }
 
 // A Container is a running use of an image on a node.
@@ -67,4 +78,6 @@ type Snapshot struct {
 	CreatedAt     time.Time
 	// Paused is how long the container stood still; 0 if it did not run.
 	Paused time.Duration
+	// Reporter is who registers, in what is given to Register.
+	Reporter Reporter
 }

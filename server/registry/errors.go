@@ -12,6 +12,7 @@ import (
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/server/access"
 )
 
 // The error codes of the distribution specification, "Error Codes", and two
@@ -28,6 +29,7 @@ const (
 	codeNameUnknown         = "NAME_UNKNOWN"
 	codeSizeInvalid         = "SIZE_INVALID"
 	codeDenied              = "DENIED"
+	codeUnauthorized        = "UNAUTHORIZED"
 	codeUnsupported         = "UNSUPPORTED"
 	codeTooManyRequests     = "TOOMANYREQUESTS"
 	codeUnavailable         = "UNAVAILABLE"
@@ -97,6 +99,12 @@ var table = []row{
 	{reference.ErrTag, codeManifestInvalid, http.StatusBadRequest, 0, ""},
 	{reference.ErrDigestUnsupported, codeDigestInvalid, http.StatusBadRequest, 0, ""},
 	{reference.ErrDigest, codeDigestInvalid, http.StatusBadRequest, 0, ""},
+
+	{access.ErrCredentials, codeUnauthorized, http.StatusUnauthorized, 0, ""},
+	{access.ErrAnonymous, codeUnauthorized, http.StatusUnauthorized, 0, ""},
+	{access.ErrScope, codeUnauthorized, http.StatusUnauthorized, 0, ""},
+	{access.ErrDenied, codeDenied, http.StatusForbidden, 0, ""},
+	{access.ErrUnavailable, codeUnavailable, http.StatusServiceUnavailable, 2, ""},
 
 	{errPath, codeUnsupported, http.StatusNotFound, 0, ""},
 	{errMethod, codeUnsupported, http.StatusMethodNotAllowed, 0, ""},

@@ -88,23 +88,3 @@ func (h *handler) listTags(c *call) error {
 		Tags []reference.Tag      `json:"tags"`
 	}{c.repo, tags})
 }
-
-// catalog lists repositories, as docker's registry API has it.
-func (h *handler) catalog(c *call) error {
-	p, err := parsePage(c.URL.Query())
-	if err != nil {
-		return err
-	}
-	if p.last != "" {
-		if _, err := reference.ParseRepository(p.last); err != nil {
-			return err
-		}
-	}
-	names, err := collect(c, p, h.images.Repositories(c.Context(), p.last))
-	if err != nil {
-		return err
-	}
-	return c.writeJSON("application/json", struct {
-		Repositories []reference.Repository `json:"repositories"`
-	}{names})
-}

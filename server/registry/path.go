@@ -7,6 +7,7 @@ type resource string
 
 const (
 	resBase      resource = "base"      // /v2/
+	resToken     resource = "token"     // /v2/token
 	resCatalog   resource = "catalog"   // /v2/_catalog
 	resBlob      resource = "blob"      // /v2/<name>/blobs/<digest>
 	resUploads   resource = "uploads"   // /v2/<name>/blobs/uploads/
@@ -33,6 +34,8 @@ func parsePath(path string) (target, bool) {
 		return target{}, false
 	case rest == "" || rest == "/":
 		return target{resource: resBase}, true
+	case rest == "/token":
+		return target{resource: resToken}, true
 	case rest == "/_catalog":
 		return target{resource: resCatalog}, true
 	}

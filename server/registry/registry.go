@@ -36,6 +36,8 @@ import (
 
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/server/access"
+	"github.com/laminastore/lamina/server/cursor"
 )
 
 // Options of a handler; the zero value means the defaults.
@@ -47,6 +49,8 @@ type Options struct {
 	// the server waits for it: 1 min. The time that the bucket takes is not
 	// counted.
 	IdleTimeout time.Duration
+	// Access says who may do what: access.AllowAll().
+	Access *access.Control
 	// Logger gets one line a request: slog.Default().
 	Logger *slog.Logger
 }
@@ -66,6 +70,8 @@ type handler struct {
 	images *images.Images
 	opts   Options
 	log    *slog.Logger
+
+	cursors *cursor.Sealer
 }
 
 // New returns the handler of everything under /v2/. It keeps nothing of its
@@ -79,7 +85,10 @@ func New(store *blobstore.Store, im *images.Images, opts Options) http.Handler {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	return &handler{store: store, images: im, opts: opts, log: opts.Logger}
+	if opts.Access == nil {
+		opts.Access = access.AllowAll()
+	}
+	return &handler{store: store, images: im, opts: opts, log: opts.Logger, cursors: cursor.New(store.Records())}
 }
 
 // NewServer returns a server for h, a handler made by New, with the limits that

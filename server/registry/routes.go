@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/server/access"
 )
 
 // An action is what a request does to a repository: what access rules are about.
 type action string
 
 const (
-	actionNone    action = ""        // it asks whether this is a registry
+	actionNone    action = ""        // it asks for a token
+	actionAsk     action = "ask"     // it asks whether this is a registry
 	actionPull    action = "pull"    // it reads from the repository
 	actionPush    action = "push"    // it adds to it
 	actionDelete  action = "delete"  // it takes from it
@@ -28,9 +30,15 @@ type route struct {
 	serve    func(*handler, *call) error
 }
 
+// inRepository says whether the path names a repository.
+func (r *route) inRepository() bool {
+	return r.action == actionPull || r.action == actionPush || r.action == actionDelete
+}
+
 // routes is the whole API. Whatever is not here does not exist.
 var routes = []route{
-	{"base", resBase, "GET HEAD", actionNone, (*handler).base},
+	{"base", resBase, "GET HEAD", actionAsk, (*handler).base},
+	{"token", resToken, "GET POST", actionNone, (*handler).token},
 	{"catalog", resCatalog, "GET HEAD", actionCatalog, (*handler).catalog},
 	{"blob-pull", resBlob, "GET HEAD", actionPull, (*handler).pullBlob},
 	{"blob-delete", resBlob, "DELETE", actionDelete, (*handler).deleteBlob},
@@ -68,6 +76,9 @@ type call struct {
 	route *route
 	repo  reference.Repository
 	arg   string
+
+	caller *access.Caller // nil until admit
+	open   bool           // everything is open to everyone
 }
 
 // resolve finds the route of a request. Errors: errPath; errMethod, after which
@@ -93,7 +104,7 @@ func (c *call) resolve() error {
 			continue
 		}
 		c.route, c.arg = r, t.arg
-		if r.action == actionNone || r.action == actionCatalog {
+		if !r.inRepository() {
 			return nil
 		}
 		var err error
@@ -104,10 +115,15 @@ func (c *call) resolve() error {
 	return failure(errMethod, clipQuote(c.Method)+" on "+clipQuote(c.URL.Path), "", "use "+strings.Join(allowed, ", "))
 }
 
-// base says that this is a registry (end-1).
-func (h *handler) base(c *call) error {
-	if h.opts.GRPCPort != 0 {
+// tellGRPC tells our own client where the gRPC API is, also one that has yet to
+// log in.
+func (h *handler) tellGRPC(c *call) {
+	if c.route.resource == resBase && h.opts.GRPCPort != 0 {
 		c.w.Header().Set("Lamina-Grpc-Port", itoa(int64(h.opts.GRPCPort)))
 	}
+}
+
+// base says that this is a registry (end-1).
+func (h *handler) base(c *call) error {
 	return c.writeJSON("application/json", struct{}{})
 }

@@ -24,7 +24,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w := newResponse(rw, r, h.opts.IdleTimeout)
 	b := newBody(rw, r, h.opts.IdleTimeout)
 	r.Body = b
-	c := &call{Request: r, w: w, body: b, route: unrouted}
+	c := &call{Request: r, w: w, body: b, route: unrouted, open: h.opts.Access.Open()}
 	id := requestID(r)
 	w.Header().Set("X-Request-Id", id)
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
@@ -42,6 +42,10 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if err = c.resolve(); err == nil {
+		h.tellGRPC(c)
+		err = h.admit(c)
+	}
+	if err == nil {
 		err = c.route.serve(h, c)
 	}
 }
@@ -87,6 +91,7 @@ func (h *handler) logLine(c *call, id string, began time.Time, status int, err e
 		slog.Duration("duration", time.Since(began)),
 		slog.String("request_id", id),
 		slog.String("remote", c.RemoteAddr),
+		slog.String("caller", c.callerName()),
 	}
 	if c.arg != "" {
 		attrs = append(attrs, slog.String("subject", clip(c.arg, 160)))

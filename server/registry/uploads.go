@@ -67,6 +67,9 @@ func (h *handler) mount(c *call, d digest.Digest, from string) (blobstore.Blob, 
 	if err != nil {
 		return blobstore.Blob{}, err
 	}
+	if err := c.mayMount(source); err != nil {
+		return blobstore.Blob{}, err
+	}
 	return h.store.Mount(c.Context(), c.repo, source, d)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/laminastore/lamina/blobstore"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/server/access"
 )
 
 // maxMountFrom is how many repositories FindMissing looks into.
@@ -65,10 +66,15 @@ func (s *blobs) FindMissing(ctx context.Context, in *pb.BlobsFindMissingRequest)
 			return nil, err
 		}
 	}
-	from := make([]reference.Repository, len(in.MountFrom))
-	for i, r := range in.MountFrom {
-		if from[i], err = reference.ParseRepository(r); err != nil {
+	var from []reference.Repository
+	for _, r := range in.MountFrom {
+		source, err := reference.ParseRepository(r)
+		if err != nil {
 			return nil, err
+		}
+		// What the caller may not read has nothing, for all that it is told.
+		if access.From(ctx).May(access.Pull, source) {
+			from = append(from, source)
 		}
 	}
 	missing, until, err := s.store.FindMissing(ctx, repo, digests, from)

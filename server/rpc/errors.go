@@ -18,6 +18,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/server/access"
 )
 
 // Domain is the domain of every google.rpc.ErrorInfo that this server sends.
@@ -72,6 +73,13 @@ var table = []row{
 	{blobstore.ErrSnapshotUnknown, codes.NotFound, pb.Reason_REASON_SNAPSHOT_UNKNOWN, 0},
 	{blobstore.ErrNodeInvalid, codes.InvalidArgument, pb.Reason_REASON_NODE_INVALID, 0},
 	{blobstore.ErrSnapshotInvalid, codes.InvalidArgument, pb.Reason_REASON_SNAPSHOT_INVALID, 0},
+	{blobstore.ErrNodeTaken, codes.PermissionDenied, pb.Reason_REASON_DENIED, 0},
+
+	{access.ErrCredentials, codes.Unauthenticated, pb.Reason_REASON_CREDENTIALS_REFUSED, 0},
+	{access.ErrAnonymous, codes.Unauthenticated, pb.Reason_REASON_CREDENTIALS_MISSING, 0},
+	{access.ErrScope, codes.Unauthenticated, pb.Reason_REASON_TOKEN_SCOPE, 0},
+	{access.ErrDenied, codes.PermissionDenied, pb.Reason_REASON_DENIED, 0},
+	{access.ErrUnavailable, codes.Unavailable, pb.Reason_REASON_CREDENTIALS_UNCHECKED, 2 * time.Second},
 
 	{errArgument, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID, 0},
 	{errUploadIdle, codes.DeadlineExceeded, pb.Reason_REASON_UPLOAD_IDLE, 0},

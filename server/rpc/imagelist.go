@@ -11,6 +11,8 @@ import (
 	"github.com/laminastore/lamina/blobstore/images"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/server/access"
+	"github.com/laminastore/lamina/server/cursor"
 )
 
 // An imagePlace is an entry of a list of images: a tag, or a manifest that no
@@ -19,9 +21,14 @@ type imagePlace struct {
 	Repository reference.Repository `json:"r"`
 	Tag        reference.Tag        `json:"t,omitempty"`
 	Digest     digest.Digest        `json:"d,omitempty"`
+	// Sealed, in place of all that, is a repository that the caller may not see.
+	Sealed string `json:"s,omitempty"`
 }
 
 func (p imagePlace) check() error {
+	if p.Sealed != "" {
+		return nil // opening it shows
+	}
 	if _, err := reference.ParseRepository(string(p.Repository)); err != nil {
 		return err
 	}
@@ -41,11 +48,13 @@ func (pageFull) Error() string { return "page is full" }
 // An imageList is one page on its way.
 type imageList struct {
 	images   *images.Images
+	caller   *access.Caller
 	untagged bool
 	size     int
 
-	found []*pb.Image
-	last  imagePlace // of found
+	found  []*pb.Image
+	last   imagePlace // where the next page goes on
+	hidden int        // repositories that were looked at and are not the caller's
 }
 
 func (s *imageService) List(ctx context.Context, in *pb.ImagesListRequest) (*pb.ImagesListResponse, error) {
@@ -61,9 +70,17 @@ func (s *imageService) List(ctx context.Context, in *pb.ImagesListRequest) (*pb.
 	if err != nil {
 		return nil, err
 	}
-	l := &imageList{images: s.images, untagged: in.Untagged, size: size}
+	l := &imageList{images: s.images, caller: access.From(ctx), untagged: in.Untagged, size: size}
 	after := justBefore(in.Prefix)
-	if resume {
+	switch {
+	case !resume:
+	case at.Sealed != "":
+		if after, err = s.cursors.Open(ctx, at.Sealed); errors.Is(err, cursor.ErrInvalid) {
+			err = argument("page_token", "%v", err)
+		}
+	case !sees(l.caller, at.Repository): // taken away since
+		after = string(at.Repository)
+	default:
 		if err = l.repository(ctx, at.Repository, at); err == nil {
 			after = string(at.Repository)
 		}
@@ -73,12 +90,24 @@ func (s *imageService) List(ctx context.Context, in *pb.ImagesListRequest) (*pb.
 	}
 	out := &pb.ImagesListResponse{Images: l.found}
 	if err == (pageFull{}) {
+		if l.last, err = s.sealed(ctx, l.last); err != nil {
+			return nil, err
+		}
 		out.NextPageToken, err = encodeToken(of, l.last)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// sealed is a place as it may be told.
+func (s *imageService) sealed(ctx context.Context, p imagePlace) (imagePlace, error) {
+	if p.Sealed == "" {
+		return p, nil
+	}
+	sealed, err := s.cursors.Seal(ctx, p.Sealed)
+	return imagePlace{Sealed: sealed}, err
 }
 
 // nameChars are what names are made of, in the order of their bytes, after one
@@ -103,6 +132,13 @@ func (l *imageList) repositories(ctx context.Context, prefix, after string) erro
 		}
 		if !strings.HasPrefix(string(repo), prefix) {
 			break
+		}
+		if !sees(l.caller, repo) {
+			if l.hidden++; l.hidden == maxLooked {
+				l.last = imagePlace{Sealed: string(repo)}
+				return pageFull{}
+			}
+			continue
 		}
 		if err := l.repository(ctx, repo, imagePlace{}); err != nil {
 			return err

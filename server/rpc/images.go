@@ -9,11 +9,13 @@ import (
 	"github.com/laminastore/lamina/blobstore/layers"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/server/cursor"
 )
 
 type imageService struct {
 	pb.UnimplementedImagesServer
-	images *images.Images
+	images  *images.Images
+	cursors *cursor.Sealer
 }
 
 // imageName checks what names an image in nearly every call.

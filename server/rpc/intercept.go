@@ -46,6 +46,7 @@ type call struct {
 	id       string
 	began    time.Time
 	peer     string
+	caller   string       // "" until it is known
 	in, out  atomic.Int64 // payload bytes
 	panicked any
 	stack    []byte
@@ -94,7 +95,7 @@ func (c *call) end(ctx context.Context, err error) error {
 		s = toStatus(ctx, err, c.id)
 	}
 	attrs := []slog.Attr{
-		slog.String("method", c.method), slog.String("code", s.Code().String()), slog.String("peer", c.peer),
+		slog.String("method", c.method), slog.String("code", s.Code().String()), slog.String("peer", c.peer), slog.String("caller", c.caller),
 		slog.Duration("duration", time.Since(c.began).Round(time.Microsecond)),
 		slog.Int64("in", c.in.Load()), slog.Int64("out", c.out.Load()), slog.String("request_id", c.id),
 	}
@@ -139,7 +140,7 @@ func unary(log *slog.Logger) grpc.UnaryServerInterceptor {
 		}
 		resp, err := func() (resp any, err error) {
 			defer c.recovered(&err)
-			return handler(ctx, req)
+			return handler(context.WithValue(ctx, inCall{}, c), req)
 		}()
 		if err == nil {
 			c.out.Store(size(resp))
@@ -167,6 +168,13 @@ func streaming(log *slog.Logger) grpc.StreamServerInterceptor {
 type countedStream struct {
 	grpc.ServerStream
 	call *call
+}
+
+// inCall is where a context has its *call.
+type inCall struct{}
+
+func (s *countedStream) Context() context.Context {
+	return context.WithValue(s.ServerStream.Context(), inCall{}, s.call)
 }
 
 func (s *countedStream) SendMsg(m any) error {

@@ -6,6 +6,7 @@ package rpc
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"math"
 	"net"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
@@ -22,6 +25,8 @@ import (
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/blobstore/usage"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/server/access"
+	"github.com/laminastore/lamina/server/cursor"
 )
 
 // Services are what the API is served from. All are needed.
@@ -37,6 +42,10 @@ type Options struct {
 	Logger *slog.Logger // slog.Default()
 	// Idle is how long a stream may stand still because of its client: 1 min.
 	Idle time.Duration
+	// Access says who may do what: access.AllowAll().
+	Access *access.Control
+	// TLS, if set, is spoken on the listener.
+	TLS *tls.Config
 }
 
 const (
@@ -67,10 +76,19 @@ func New(s Services, o Options) *Server {
 	if o.Idle == 0 {
 		o.Idle = time.Minute
 	}
+	if o.Access == nil {
+		o.Access = access.AllowAll()
+	}
+	creds := insecure.NewCredentials()
+	if o.TLS != nil {
+		creds = credentials.NewTLS(o.TLS)
+	}
+	g := &guard{access: o.Access}
 	srv := &Server{}
 	srv.grpc = grpc.NewServer(
-		grpc.UnaryInterceptor(unary(o.Logger)),
-		grpc.StreamInterceptor(streaming(o.Logger)),
+		grpc.Creds(creds),
+		grpc.ChainUnaryInterceptor(unary(o.Logger), g.unary),
+		grpc.ChainStreamInterceptor(streaming(o.Logger), g.stream),
 		grpc.MaxRecvMsgSize(maxReceive),
 		grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -84,8 +102,8 @@ func New(s Services, o Options) *Server {
 		grpc.WaitForHandlers(true),
 	)
 	pb.RegisterBlobsServer(srv.grpc, &blobs{store: s.Store, idle: o.Idle, streams: &srv.streams})
-	pb.RegisterImagesServer(srv.grpc, &imageService{images: s.Images})
-	pb.RegisterSnapshotsServer(srv.grpc, &snapshots{fleet: s.Fleet})
+	pb.RegisterImagesServer(srv.grpc, &imageService{images: s.Images, cursors: cursor.New(s.Store.Records())})
+	pb.RegisterSnapshotsServer(srv.grpc, &snapshots{fleet: s.Fleet, open: o.Access.Open()})
 	pb.RegisterUsageServer(srv.grpc, &usageService{usage: s.Usage})
 	var names []string
 	for name := range srv.grpc.GetServiceInfo() {

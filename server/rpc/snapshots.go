@@ -9,6 +9,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/fleet"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/server/access"
 )
 
 // pageBytes is the size from which on a page takes no more entries, however
@@ -18,6 +19,25 @@ const pageBytes = 2 << 20
 type snapshots struct {
 	pb.UnimplementedSnapshotsServer
 	fleet *fleet.Fleet
+	open  bool // nobody is asked who they are
+}
+
+// reporter is who speaks for the node id.
+func (s *snapshots) reporter(ctx context.Context, id string) fleet.Reporter {
+	if s.open {
+		return fleet.Reporter{}
+	}
+	c := access.From(ctx)
+	return fleet.Reporter{Subject: c.Subject(), Proven: c.NodeID() != "" && c.NodeID() == id}
+}
+
+// find returns the snapshot that the caller named by its id. One whose image it may not pull is to it as one that is not there.
+func (s *snapshots) find(ctx context.Context, id string) (fleet.Snapshot, error) {
+	snap, err := s.fleet.Snapshot(ctx, id)
+	if err == nil && !sees(access.From(ctx), snap.Repository) {
+		return fleet.Snapshot{}, fleet.NoSnapshot(id)
+	}
+	return snap, err
 }
 
 func (s *snapshots) Report(ctx context.Context, in *pb.SnapshotsReportRequest) (*pb.SnapshotsReportResponse, error) {
@@ -28,6 +48,7 @@ func (s *snapshots) Report(ctx context.Context, in *pb.SnapshotsReportRequest) (
 	if err != nil {
 		return nil, err
 	}
+	n.Reporter = s.reporter(ctx, n.ID)
 	return &pb.SnapshotsReportResponse{}, s.fleet.Report(ctx, n)
 }
 
@@ -73,6 +94,7 @@ func (s *snapshots) Register(ctx context.Context, in *pb.SnapshotsRegisterReques
 	if err != nil {
 		return nil, err
 	}
+	snap.Reporter = s.reporter(ctx, snap.NodeID)
 	if snap, err = s.fleet.Register(ctx, snap); err != nil {
 		return nil, err
 	}
@@ -96,10 +118,20 @@ func (s *snapshots) List(ctx context.Context, in *pb.SnapshotsListRequest) (*pb.
 		return nil, err
 	}
 	out := &pb.SnapshotsListResponse{}
-	bytes := 0
+	bytes, looked := 0, 0
+	caller, last := access.From(ctx), ""
 	for snap, err := range s.fleet.Snapshots(ctx, repo, before) {
 		if err != nil {
 			return nil, err
+		}
+		if looked++; looked > maxLooked {
+			// The id tells nothing but the time, and opens nothing.
+			out.NextPageToken, err = encodeToken(of, last)
+			return out, err
+		}
+		last = snap.ID
+		if !sees(caller, snap.Repository) {
+			continue
 		}
 		m := snapshot(snap)
 		bytes += proto.Size(m)
@@ -118,7 +150,7 @@ func checkULID(id string) error {
 }
 
 func (s *snapshots) Get(ctx context.Context, in *pb.SnapshotsGetRequest) (*pb.SnapshotsGetResponse, error) {
-	snap, err := s.fleet.Snapshot(ctx, in.Id)
+	snap, err := s.find(ctx, in.Id)
 	if err != nil {
 		return nil, err
 	}
@@ -126,5 +158,14 @@ func (s *snapshots) Get(ctx context.Context, in *pb.SnapshotsGetRequest) (*pb.Sn
 }
 
 func (s *snapshots) Delete(ctx context.Context, in *pb.SnapshotsDeleteRequest) (*pb.SnapshotsDeleteResponse, error) {
+	if !s.open {
+		snap, err := s.find(ctx, in.Id)
+		if err != nil {
+			return nil, err
+		}
+		if err := may(access.From(ctx), access.Delete, snap.Repository); err != nil {
+			return nil, err
+		}
+	}
 	return &pb.SnapshotsDeleteResponse{}, s.fleet.DeleteSnapshot(ctx, in.Id)
 }

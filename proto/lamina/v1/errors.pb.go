@@ -70,6 +70,11 @@ const (
 	Reason_REASON_READ_IDLE             Reason = 32 // DEADLINE_EXCEEDED: no byte was taken; read on from there
 	Reason_REASON_BUCKET_BUSY           Reason = 33 // UNAVAILABLE: the bucket asks for fewer requests; try again
 	Reason_REASON_TOO_MANY_REQUESTS     Reason = 34 // RESOURCE_EXHAUSTED: at once, or of late, by this caller or by all; try again
+	Reason_REASON_CREDENTIALS_MISSING   Reason = 35 // UNAUTHENTICATED: say who you are
+	Reason_REASON_CREDENTIALS_REFUSED   Reason = 36 // UNAUTHENTICATED: wrong, or expired
+	Reason_REASON_CREDENTIALS_UNCHECKED Reason = 37 // UNAVAILABLE: they cannot be checked now
+	Reason_REASON_TOKEN_SCOPE           Reason = 38 // UNAUTHENTICATED: the token is for less than this
+	Reason_REASON_DENIED                Reason = 39 // PERMISSION_DENIED: the caller may not
 )
 
 // Enum value maps for Reason.
@@ -110,6 +115,11 @@ var (
 		32: "REASON_READ_IDLE",
 		33: "REASON_BUCKET_BUSY",
 		34: "REASON_TOO_MANY_REQUESTS",
+		35: "REASON_CREDENTIALS_MISSING",
+		36: "REASON_CREDENTIALS_REFUSED",
+		37: "REASON_CREDENTIALS_UNCHECKED",
+		38: "REASON_TOKEN_SCOPE",
+		39: "REASON_DENIED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -147,6 +157,11 @@ var (
 		"REASON_READ_IDLE":             32,
 		"REASON_BUCKET_BUSY":           33,
 		"REASON_TOO_MANY_REQUESTS":     34,
+		"REASON_CREDENTIALS_MISSING":   35,
+		"REASON_CREDENTIALS_REFUSED":   36,
+		"REASON_CREDENTIALS_UNCHECKED": 37,
+		"REASON_TOKEN_SCOPE":           38,
+		"REASON_DENIED":                39,
 	}
 )
 
@@ -181,7 +196,7 @@ var File_lamina_v1_errors_proto protoreflect.FileDescriptor
 
 const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xaa\a\n" +
+	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xb7\b\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_BLOB_UNKNOWN\x10\x01\x12\x19\n" +
@@ -218,7 +233,12 @@ const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\x17REASON_SNAPSHOT_INVALID\x10\x1f\x12\x14\n" +
 	"\x10REASON_READ_IDLE\x10 \x12\x16\n" +
 	"\x12REASON_BUCKET_BUSY\x10!\x12\x1c\n" +
-	"\x18REASON_TOO_MANY_REQUESTS\x10\"B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
+	"\x18REASON_TOO_MANY_REQUESTS\x10\"\x12\x1e\n" +
+	"\x1aREASON_CREDENTIALS_MISSING\x10#\x12\x1e\n" +
+	"\x1aREASON_CREDENTIALS_REFUSED\x10$\x12 \n" +
+	"\x1cREASON_CREDENTIALS_UNCHECKED\x10%\x12\x16\n" +
+	"\x12REASON_TOKEN_SCOPE\x10&\x12\x11\n" +
+	"\rREASON_DENIED\x10'B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
 
 var (
 	file_lamina_v1_errors_proto_rawDescOnce sync.Once
