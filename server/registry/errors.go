@@ -104,7 +104,7 @@ var table = []row{
 	{access.ErrAnonymous, codeUnauthorized, http.StatusUnauthorized, 0, ""},
 	{access.ErrScope, codeUnauthorized, http.StatusUnauthorized, 0, ""},
 	{access.ErrDenied, codeDenied, http.StatusForbidden, 0, ""},
-	{access.ErrUnavailable, codeUnavailable, http.StatusServiceUnavailable, 2, ""},
+	{access.ErrUnavailable, codeUnavailable, http.StatusServiceUnavailable, 2, access.ErrUnavailable.Error() + ": try again in a few seconds; " + lookIntoLog},
 
 	{errPath, codeUnsupported, http.StatusNotFound, 0, ""},
 	{errMethod, codeUnsupported, http.StatusMethodNotAllowed, 0, ""},

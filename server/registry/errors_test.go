@@ -49,7 +49,7 @@ func TestEveryRowIsWhatTheSpecificationAllows(t *testing.T) {
 // unreachable are the classes that no request over HTTP can meet, or that the
 // store turns into others: where one comes through the server is at fault.
 var unreachable = []error{
-	blobstore.ErrSnapshotUnknown, blobstore.ErrSnapshotInvalid, blobstore.ErrNodeInvalid,
+	blobstore.ErrSnapshotUnknown, blobstore.ErrSnapshotInvalid, blobstore.ErrNodeInvalid, blobstore.ErrNodeTaken,
 	bucket.ErrNotExist, bucket.ErrPrecondition, bucket.ErrRange, bucket.ErrSize, bucket.ErrNoUpload, bucket.ErrPart, bucket.ErrKey,
 }
 
