@@ -6,17 +6,14 @@ package count
 import (
 	"context"
 	"fmt"
-	"io"
-	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/bucket/observe"
 )
-
-// page is how many keys one call lists or deletes.
-const page = 1000
 
 // Calls are numbers of calls, by kind.
 type Calls struct {
@@ -46,10 +43,10 @@ func (c Calls) String() string {
 
 // A Bucket counts the calls of the bucket inside it. Safe for concurrent use.
 type Bucket struct {
-	bucket.Bucket
-	mu    sync.Mutex
-	calls Calls
-	log   []string
+	bucket.Bucket // observed
+	mu            sync.Mutex
+	calls         Calls
+	log           []string
 }
 
 // logged bounds the calls whose keys are remembered.
@@ -57,7 +54,15 @@ const logged = 10_000
 
 // New returns b with its calls counted, without the optional contracts it may
 // keep; Whole has these.
-func New(b bucket.Bucket) *Bucket { return &Bucket{Bucket: b} }
+func New(b bucket.Bucket) *Bucket {
+	c := &Bucket{}
+	c.Bucket = observe.New(b, counter{c})
+	return c
+}
+
+// Whole is b with those of the optional contracts bucket.ConditionalDeleter and
+// bucket.Presigner that the bucket inside keeps.
+func (b *Bucket) Whole() bucket.Bucket { return b.Bucket }
 
 // Snapshot returns the calls so far.
 func (b *Bucket) Snapshot() Calls {
@@ -81,83 +86,58 @@ func (b *Bucket) Log() string {
 	return strings.Join(b.log, "\n")
 }
 
-func (b *Bucket) count(n *int64, kind, key string) {
+// A counter is the observer of what a Bucket observes.
+type counter struct{ to *Bucket }
+
+// Begin implements observe.Observer.
+func (o counter) Begin(ctx context.Context, c observe.Call) (context.Context, func(time.Duration, error)) {
+	b := o.to
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	n := b.calls.of(c.Kind)
+	// Of no keys there is nothing to delete, and no call.
+	for keys := range slices.Chunk(c.Keys, observe.PageSize) {
+		b.count(n, string(c.Kind)+" "+strings.Join(keys, " "))
+	}
+	if c.Kind == observe.Clock {
+		b.count(n, "clock ")
+	}
+	return ctx, func(time.Duration, error) {}
+}
+
+// Read implements observe.Observer.
+func (counter) Read(int64, error) {}
+
+func (b *Bucket) count(n *int64, line string) {
 	*n++
 	if len(b.log) < logged {
-		b.log = append(b.log, kind+" "+key)
+		b.log = append(b.log, line)
 	}
 }
 
-// Get implements bucket.Reader.
-func (b *Bucket) Get(ctx context.Context, key string, off, n int64) (io.ReadCloser, bucket.Info, error) {
-	b.count(&b.calls.Get, "get", key)
-	return b.Bucket.Get(ctx, key, off, n)
-}
-
-// Stat implements bucket.Reader.
-func (b *Bucket) Stat(ctx context.Context, key string) (bucket.Info, error) {
-	b.count(&b.calls.Stat, "stat", key)
-	return b.Bucket.Stat(ctx, key)
-}
-
-// Put implements bucket.Writer.
-func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, cond bucket.Condition) (bucket.Info, error) {
-	b.count(&b.calls.Put, "put", key)
-	return b.Bucket.Put(ctx, key, r, size, cond)
-}
-
-// List implements bucket.Lister.
-func (b *Bucket) List(ctx context.Context, prefix, startAfter string) iter.Seq2[bucket.Info, error] {
-	return func(yield func(bucket.Info, error) bool) {
-		b.count(&b.calls.List, "list", prefix)
-		n := 0
-		for info, err := range b.Bucket.List(ctx, prefix, startAfter) {
-			if n++; n > 1 && n%page == 1 {
-				b.count(&b.calls.List, "list", prefix)
-			}
-			if !yield(info, err) {
-				return
-			}
-		}
+// of is where calls of a kind are counted; a conditional delete is a delete.
+func (c *Calls) of(k observe.Kind) *int64 {
+	switch k {
+	case observe.Get:
+		return &c.Get
+	case observe.Stat:
+		return &c.Stat
+	case observe.Put:
+		return &c.Put
+	case observe.List:
+		return &c.List
+	case observe.Delete, observe.DeleteIf:
+		return &c.Delete
+	case observe.Create:
+		return &c.Create
+	case observe.Part:
+		return &c.Part
+	case observe.Complete:
+		return &c.Complete
+	case observe.Abort:
+		return &c.AbortMPU
+	case observe.Clock:
+		return &c.Clock
 	}
-}
-
-// Delete implements bucket.Deleter.
-func (b *Bucket) Delete(ctx context.Context, keys ...string) error {
-	for i := 0; i < len(keys); i += page {
-		b.count(&b.calls.Delete, "delete", strings.Join(keys[i:min(i+page, len(keys))], " "))
-	}
-	return b.Bucket.Delete(ctx, keys...)
-}
-
-// CreateMultipart implements bucket.Multiparter.
-func (b *Bucket) CreateMultipart(ctx context.Context, key string) (string, error) {
-	b.count(&b.calls.Create, "create", key)
-	return b.Bucket.CreateMultipart(ctx, key)
-}
-
-// PutPart implements bucket.Multiparter.
-func (b *Bucket) PutPart(ctx context.Context, key, id string, n int, r io.ReadSeeker, size int64) (bucket.Part, error) {
-	b.count(&b.calls.Part, "part", key)
-	return b.Bucket.PutPart(ctx, key, id, n, r, size)
-}
-
-// CompleteMultipart implements bucket.Multiparter.
-func (b *Bucket) CompleteMultipart(ctx context.Context, key, id string, parts []bucket.Part, cond bucket.Condition) (bucket.Info, error) {
-	b.count(&b.calls.Complete, "complete", key)
-	return b.Bucket.CompleteMultipart(ctx, key, id, parts, cond)
-}
-
-// AbortMultipart implements bucket.Multiparter.
-func (b *Bucket) AbortMultipart(ctx context.Context, key, id string) error {
-	b.count(&b.calls.AbortMPU, "abort", key)
-	return b.Bucket.AbortMultipart(ctx, key, id)
-}
-
-// Clock implements bucket.Bucket.
-func (b *Bucket) Clock(ctx context.Context) (time.Time, error) {
-	b.count(&b.calls.Clock, "clock", "")
-	return b.Bucket.Clock(ctx)
+	panic("count: a call of kind " + string(k))
 }

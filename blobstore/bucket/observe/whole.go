@@ -1,4 +1,4 @@
-package count
+package observe
 
 import (
 	"context"
@@ -6,27 +6,26 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 )
 
-// Whole returns b with those of the optional contracts bucket.ConditionalDeleter
-// and bucket.Presigner that the bucket inside keeps. A conditional delete counts
-// as a delete; presigning is no call.
-func (b *Bucket) Whole() bucket.Bucket {
+// whole returns b with the optional contracts that the bucket inside keeps. They
+// are found by type assertion, so b must not have a method that does nothing.
+func whole(b *observed) bucket.Bucket {
 	d, deletes := b.Bucket.(bucket.ConditionalDeleter)
 	p, presigns := b.Bucket.(bucket.Presigner)
 	switch {
 	case deletes && presigns:
 		return struct {
-			*Bucket
+			*observed
 			deleter
 			bucket.Presigner
 		}{b, deleter{b, d}, p}
 	case deletes:
 		return struct {
-			*Bucket
+			*observed
 			deleter
 		}{b, deleter{b, d}}
 	case presigns:
 		return struct {
-			*Bucket
+			*observed
 			bucket.Presigner
 		}{b, p}
 	}
@@ -34,11 +33,14 @@ func (b *Bucket) Whole() bucket.Bucket {
 }
 
 type deleter struct {
-	counter *Bucket
-	inside  bucket.ConditionalDeleter
+	by     *observed
+	inside bucket.ConditionalDeleter
 }
 
+// DeleteIf implements bucket.ConditionalDeleter.
 func (d deleter) DeleteIf(ctx context.Context, key string, etag bucket.ETag) error {
-	d.counter.count(&d.counter.calls.Delete, "delete-if", key)
-	return d.inside.DeleteIf(ctx, key, etag)
+	ctx, end := d.by.begin(ctx, DeleteIf, 0, key)
+	err := d.inside.DeleteIf(ctx, key, etag)
+	end(err)
+	return err
 }
