@@ -44,8 +44,9 @@ const (
 	Operator Role = "operator"
 )
 
-// The classes of error; tell them apart with errors.Is. Their texts may be sent
-// to the client: none says more than it knows already.
+// The classes of error; tell them apart with errors.Is. What an error adds to
+// these texts may be sent to the client, except for ErrUnavailable and ErrConfig:
+// theirs is for the log. None has a secret in it.
 var (
 	// ErrCredentials: what the caller showed is wrong, has expired, or is of a
 	// kind that is not configured. A user who does not exist and a wrong
