@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/bucket/buckettest/servers"
 	"github.com/laminastore/lamina/blobstore/bucket/count"
 	"github.com/laminastore/lamina/blobstore/bucket/memory"
+	"github.com/laminastore/lamina/blobstore/bucket/open"
 	"github.com/laminastore/lamina/blobstore/realm"
 	"github.com/laminastore/lamina/blobstore/record"
 )
@@ -129,6 +131,33 @@ func TestRealmsAreChanged(t *testing.T) {
 	}
 	if log, err := agree(t, b, true, "b=y"); err != nil || !strings.Contains(log, "take it out of the settings") {
 		t.Errorf("the switch left in the settings: %s, %v", log, err)
+	}
+}
+
+func TestServersAgreeOnEachKindOfBucket(t *testing.T) {
+	for name, url := range map[string]string{
+		"file": "file://" + t.TempDir(), "minio": servers.MinIO(t), "versitygw": servers.VersityGW(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := open.Bucket(t.Context(), url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []struct {
+				realms  string
+				change  bool
+				refused bool
+			}{
+				{"", false, false}, {"", false, false}, {"a=x", false, true}, {"a=x", true, false}, {"a=x", false, false}, {"", false, true},
+			} {
+				if _, err := agree(t, b, c.change, c.realms); errors.Is(err, ErrRealms) != c.refused || !c.refused && err != nil {
+					t.Errorf("a server with %q: %v", c.realms, err)
+				}
+			}
+			if got := onRecord(t, b); got != "a=x" {
+				t.Errorf("on record %q", got)
+			}
+		})
 	}
 }
 
