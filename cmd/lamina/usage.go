@@ -21,7 +21,8 @@ With -o json: {counted, namedBytes, storedBytes, unnamedBytes, blobs, manifests,
 repositories [{repository, tags, manifests, namedBytes, storedBytes, ownBytes}],
 shared [{digest, size, images, repositories}]}. namedBytes is what all images name
 together, as if each were stored by itself; storedBytes what the distinct blobs of
-these take; unnamedBytes what no image names; ownBytes what no other repository of its realm has.`,
+these take; unnamedBytes what no image names; ownBytes what no other repository of
+its realm has.`,
 		Args: atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runUsage(cmd) },
 	}
