@@ -6,6 +6,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore/record"
+	"github.com/laminastore/lamina/reference"
 )
 
 // MaxInline is the largest blob in bytes that is kept inside its record, so
@@ -45,6 +46,9 @@ type blobRecord struct {
 	// Drop lists the data that is deleted when Gone is long enough ago.
 	Drop    []dataID `json:"drop,omitempty"`
 	Verdict *Verdict `json:"verdict,omitempty"`
+	// Origins are some repositories that the blob was uploaded to, the latest
+	// last. They may hold it no longer: see MountFromAny.
+	Origins []reference.Repository `json:"origins,omitempty"`
 }
 
 // A dataID is the ULID of a data object.

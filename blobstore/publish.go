@@ -16,7 +16,7 @@ import (
 // publish makes what was made the blob d, promises it, makes repo hold it, and
 // tells who wants to know.
 func (s *Store) publish(ctx context.Context, repo reference.Repository, d digest.Digest, m made) (Blob, error) {
-	if err := s.publishRecord(ctx, d, m); err != nil {
+	if err := s.publishRecord(ctx, repo, d, m); err != nil {
 		return Blob{}, err
 	}
 	b, err := s.hold(ctx, repo, d)
@@ -26,10 +26,11 @@ func (s *Store) publish(ctx context.Context, repo reference.Repository, d digest
 	return b, err
 }
 
-// publishRecord writes the blob's record. When there is one already that can be
+// publishRecord writes the blob's record, with repo ("" for none) among its
+// origins. When there is one already that can be
 // read from, ours is not needed: its data stays for the sweep, since nobody
 // deletes data after a write whose outcome was unclear (MODEL, hole 8).
-func (s *Store) publishRecord(ctx context.Context, d digest.Digest, m made) error {
+func (s *Store) publishRecord(ctx context.Context, repo reference.Repository, d digest.Digest, m made) error {
 	deadline := s.clock.Now().Add(time.Hour)
 	if m.data != "" {
 		var err error
@@ -58,6 +59,7 @@ func (s *Store) publishRecord(ctx context.Context, d digest.Digest, m made) erro
 		default:
 			r.renew(d, m)
 		}
+		r.addOrigin(repo)
 		r.promise(now.Add(s.options.Grace))
 		if err := r.sound(d); err != nil {
 			return err

@@ -77,7 +77,7 @@ func (s *Store) PutSmall(ctx context.Context, d digest.Digest, b []byte) (Blob, 
 			return Blob{}, err
 		}
 	}
-	if err := s.publishRecord(ctx, d, m); err != nil {
+	if err := s.publishRecord(ctx, "", d, m); err != nil {
 		return Blob{}, err
 	}
 	return s.Promise(ctx, d)

@@ -109,6 +109,21 @@ func (u *Upload) Refresh(ctx context.Context) (int64, error) {
 	return u.session.record.Offset, err
 }
 
+// CatchUp is Refresh for a caller that has been told offset: the bucket is asked
+// only if this server does not know of as many bytes. Another one has then
+// stored what came last, and bytes that belong "where the upload is" would be
+// taken for earlier ones. Errors: as Refresh.
+func (u *Upload) CatchUp(ctx context.Context, offset int64) error {
+	if err := u.store.lock(ctx, u.session); err != nil {
+		return err
+	}
+	defer u.session.unlock()
+	if offset <= u.session.record.Offset {
+		return nil
+	}
+	return u.store.load(ctx, u.session)
+}
+
 // Append stores what r delivers at offset off; -1 means where the upload is. It
 // returns the new offset, up to which all is durable; that is so too when it
 // fails, be it because r did or the bucket.

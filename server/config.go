@@ -34,6 +34,10 @@ type Config struct {
 	Realms       realm.Map
 	ChangeRealms bool
 
+	// AllowSparse accepts manifests although something that they name is not in
+	// their repository: see images.Options.
+	AllowSparse bool
+
 	Logger *slog.Logger // slog.Default()
 
 	// OnReady, if set, is called once all addresses are open.

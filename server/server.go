@@ -69,7 +69,7 @@ func build(b bucket.Bucket, d *doors, cfg Config) *server {
 	s := &server{cfg: cfg, pages: &pages{bucket: b}}
 	s.store = blobstore.New(b, cfg.Store)
 	s.checker = layers.New(s.store, layers.Options{Logger: cfg.Logger, Realms: cfg.Realms})
-	s.images = images.New(s.store, s.checker, images.Options{Logger: cfg.Logger})
+	s.images = images.New(s.store, s.checker, images.Options{Logger: cfg.Logger, AllowSparse: cfg.AllowSparse})
 	s.rpc = rpc.New(rpc.Services{
 		Store: s.store, Images: s.images, Fleet: fleet.New(s.store, s.images),
 		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger, Realms: cfg.Realms}),

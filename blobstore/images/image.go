@@ -24,11 +24,11 @@ import (
 // platform; ErrManifestInvalid when platform is none; ErrBlobUnknown when the
 // config is not there; ErrCorrupt; bucket.ErrUnavailable.
 func (im *Images) Image(ctx context.Context, repo reference.Repository, l reference.Locator, platform string) (Image, error) {
-	m, err := im.Get(ctx, repo, l)
+	m, v, err := im.get(ctx, repo, l)
 	if err != nil {
 		return Image{}, err
 	}
-	i := Image{Target: m.Descriptor, Manifest: m}
+	i := Image{Target: m.Descriptor, Manifest: m, via: v}
 	p, err := parse(m.MediaType, m.Bytes)
 	if err != nil {
 		return Image{}, about(err, m.Digest)
@@ -58,7 +58,7 @@ func (im *Images) WaitLayers(ctx context.Context, repo reference.Repository, i *
 // pick makes the manifest for the platform the one of i. The repository need
 // not have it any more: whoever may read an index may read what it names.
 func (im *Images) pick(ctx context.Context, i *Image, index *parsed, platform string) (*parsed, error) {
-	cs, err := im.candidates(ctx, index.manifests, 1)
+	cs, err := im.candidates(ctx, i.via, index.manifests, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (im *Images) pick(ctx context.Context, i *Image, index *parsed, platform st
 	if err != nil {
 		return nil, err
 	}
-	b, err := im.read(ctx, c.Digest)
+	b, err := i.via.manifest(ctx, im, c.Digest)
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +144,10 @@ func (im *Images) states(ctx context.Context, repo reference.Repository, i *Imag
 			continue
 		}
 		g.Go(func() (err error) {
+			if here, err := i.via.holds(ctx, im, l.Blob.Digest); !here {
+				l.State, l.Problem = layers.Invalid, fmt.Sprintf("%s has not been pushed to repository %s; push it there", l.Blob.Digest, i.via.repo)
+				return err
+			}
 			ask := im.checker.State
 			if wait {
 				ask = im.checker.Wait

@@ -59,10 +59,11 @@ const parallel = 32
 
 // Options of Images; the zero value is the default.
 type Options struct {
-	// AllowSparseIndex accepts an index some of whose manifests are not in the
-	// repository.
-	AllowSparseIndex bool
-	Logger           *slog.Logger // slog.Default()
+	// AllowSparse accepts an index some of whose manifests are not in the
+	// repository, and an image some of whose layers are not. A config must be
+	// there.
+	AllowSparse bool
+	Logger      *slog.Logger // slog.Default()
 }
 
 // Images keeps manifests and tags in a store. Safe for concurrent use.

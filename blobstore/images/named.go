@@ -28,6 +28,10 @@ type named struct {
 	direct bool
 	// optional ones are kept elsewhere, and promised if they are here too.
 	optional bool
+	// walled ones are behind a manifest that was accepted without some of what
+	// it names: having it gives no right to them, and the repository must hold
+	// them itself.
+	walled bool
 }
 
 // A naming is all that a manifest names, gathered before it is promised.
@@ -39,6 +43,9 @@ type naming struct {
 	blobs  map[digest.Digest]named
 	absent []named // manifests that an index names and the repository lacks
 	layers map[digest.Digest]int64
+	// sparse says that something named, directly or not, is not in the
+	// repository.
+	sparse bool
 	// platforms and created are those of an index's manifests.
 	platforms []string
 	created   time.Time
@@ -48,7 +55,7 @@ type naming struct {
 // Errors: ErrManifestInvalid; those of reading a manifest.
 func (im *Images) gather(ctx context.Context, repo reference.Repository, p *parsed) (*naming, error) {
 	n := &naming{im: im, repo: repo, blobs: map[digest.Digest]named{}, layers: map[digest.Digest]int64{}}
-	if err := n.add(p, true); err != nil {
+	if err := n.add(p, true, false); err != nil {
 		return nil, err
 	}
 	n.platforms = make([]string, len(p.manifests))
@@ -58,19 +65,20 @@ func (im *Images) gather(ctx context.Context, repo reference.Repository, p *pars
 		g.Go(func() error { return n.child(ctx, i, d) })
 	}
 	err := g.Wait()
+	n.sparse = n.sparse || len(n.absent) > 0
 	n.platforms = slices.DeleteFunc(n.platforms, func(s string) bool { return s == "" })
 	return n, err
 }
 
 // add takes in what p names but for the manifests of an index.
-func (n *naming) add(p *parsed, direct bool) error {
+func (n *naming) add(p *parsed, direct, walled bool) error {
 	if p.config != nil {
-		if err := n.blob(named{Descriptor: *p.config, what: "config", direct: direct}); err != nil {
+		if err := n.blob(named{Descriptor: *p.config, what: "config", direct: direct, walled: walled}); err != nil {
 			return err
 		}
 	}
 	for _, l := range p.layers {
-		if err := n.blob(named{Descriptor: l, what: "layer", direct: direct, optional: elsewhere(l)}); err != nil {
+		if err := n.blob(named{Descriptor: l, what: "layer", direct: direct, optional: elsewhere(l), walled: walled}); err != nil {
 			return err
 		}
 	}
@@ -87,8 +95,8 @@ func (n *naming) blob(b named) error {
 	if ok && old.direct && b.direct && old.Size != b.Size {
 		return fail(blobstore.ErrManifestInvalid, "", "it names %s with two sizes, %d and %d", b.Digest, old.Size, b.Size)
 	}
-	if ok && (old.direct || !b.direct) && (b.optional || !old.optional) {
-		return nil // what is known of it asks for more
+	if ok && (old.direct || !b.direct) && (b.optional || !old.optional) && (b.walled || !old.walled) {
+		return nil // what is known of it asks for more, and gives the right to it
 	}
 	if !ok && len(n.blobs) == MaxNamed {
 		return fail(blobstore.ErrManifestInvalid, "", "it names more than %d blobs through its manifests", MaxNamed)
@@ -119,13 +127,14 @@ func (n *naming) child(ctx context.Context, i int, d ocispec.Descriptor) error {
 		return fail(blobstore.ErrManifestInvalid, "", "manifest %s has %d bytes, its descriptor says %d", d.Digest, s.Size, d.Size)
 	}
 	n.describe(i, d, s)
-	return n.follow(ctx, d.Digest, s.MediaType, 1)
+	return n.follow(ctx, d.Digest, s.MediaType, 1, s.Sparse)
 }
 
 // describe notes what the index's own summary shows of its i-th manifest.
 func (n *naming) describe(i int, d ocispec.Descriptor, s Summary) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.sparse = n.sparse || s.Sparse
 	switch {
 	case d.Platform != nil:
 		if d.Platform.OS != "unknown" && d.Platform.OS != "" {
@@ -140,8 +149,9 @@ func (n *naming) describe(i int, d ocispec.Descriptor, s Summary) {
 }
 
 // follow takes in a manifest and what it names, down to the last layer: its own
-// link may be removed at any moment, and then only the index keeps these.
-func (n *naming) follow(ctx context.Context, d digest.Digest, mediaType string, depth int) error {
+// link may be removed at any moment, and then only the index keeps these. A
+// walled one is behind a sparse manifest.
+func (n *naming) follow(ctx context.Context, d digest.Digest, mediaType string, depth int, walled bool) error {
 	if depth > maxNesting {
 		return fail(blobstore.ErrManifestInvalid, "", "indexes are nested more than %d deep", maxNesting)
 	}
@@ -151,8 +161,15 @@ func (n *naming) follow(ctx context.Context, d digest.Digest, mediaType string, 
 	if seen {
 		return nil
 	}
-	b, err := n.im.store.ReadAll(ctx, d, MaxManifestSize)
-	if errors.Is(err, blobstore.ErrBlobUnknown) {
+	var b []byte
+	var err error
+	if walled {
+		_, err = n.im.links.Get(ctx, ManifestKey(n.repo, d))
+	}
+	if err == nil {
+		b, err = n.im.store.ReadAll(ctx, d, MaxManifestSize)
+	}
+	if errors.Is(err, blobstore.ErrBlobUnknown) || absent(err) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.absent = append(n.absent, named{Descriptor: ocispec.Descriptor{Digest: d}, what: "manifest"})
@@ -169,14 +186,14 @@ func (n *naming) follow(ctx context.Context, d digest.Digest, mediaType string, 
 	if err := n.blob(named{Descriptor: self, what: "manifest"}); err != nil {
 		return err
 	}
-	if err := n.add(p, false); err != nil {
+	if err := n.add(p, false, walled); err != nil {
 		return err
 	}
 	for _, c := range p.manifests {
 		if c.MediaType != "" && !IsManifest(c.MediaType) && !IsIndex(c.MediaType) {
-			err = n.blob(named{Descriptor: c, what: "blob"})
+			err = n.blob(named{Descriptor: c, what: "blob", walled: walled})
 		} else {
-			err = n.follow(ctx, c.Digest, c.MediaType, depth+1)
+			err = n.follow(ctx, c.Digest, c.MediaType, depth+1, walled)
 		}
 		if err != nil {
 			return err

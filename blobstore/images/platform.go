@@ -26,7 +26,7 @@ type candidate struct {
 }
 
 // candidates lists the images of an index, those of the indexes in it too.
-func (im *Images) candidates(ctx context.Context, ds []ocispec.Descriptor, depth int) ([]candidate, error) {
+func (im *Images) candidates(ctx context.Context, v via, ds []ocispec.Descriptor, depth int) ([]candidate, error) {
 	var found []candidate
 	for i, d := range ds {
 		c := candidate{Descriptor: describe(d)}
@@ -39,11 +39,14 @@ func (im *Images) candidates(ctx context.Context, ds []ocispec.Descriptor, depth
 			if depth == maxNesting {
 				continue
 			}
-			p, err := im.parsedManifest(ctx, c.Descriptor)
+			p, err := im.parsedManifest(ctx, v, c.Descriptor)
+			if v.lacks(err) {
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
-			inner, err := im.candidates(ctx, p.manifests, depth+1)
+			inner, err := im.candidates(ctx, v, p.manifests, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -54,7 +57,10 @@ func (im *Images) candidates(ctx context.Context, ds []ocispec.Descriptor, depth
 		case d.Platform != nil:
 			c.platform = *d.Platform
 		case i < maxUnnamed:
-			p, err := im.parsedManifest(ctx, c.Descriptor)
+			p, err := im.parsedManifest(ctx, v, c.Descriptor)
+			if v.lacks(err) {
+				break
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -68,8 +74,8 @@ func (im *Images) candidates(ctx context.Context, ds []ocispec.Descriptor, depth
 }
 
 // parsedManifest reads a manifest that an index names.
-func (im *Images) parsedManifest(ctx context.Context, d Descriptor) (*parsed, error) {
-	b, err := im.read(ctx, d.Digest)
+func (im *Images) parsedManifest(ctx context.Context, v via, d Descriptor) (*parsed, error) {
+	b, err := v.manifest(ctx, im, d.Digest)
 	if err != nil {
 		return nil, err
 	}

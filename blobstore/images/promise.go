@@ -18,12 +18,14 @@ import (
 
 // promise promises all that is named, and returns when the first of the
 // promises ends. With anew it does not trust the cache, and what was not here
-// the first time is left out. Errors: ErrManifestBlobUnknown, ErrManifestInvalid
+// the first time is left out. Where sparse ones are allowed, so is what a manifest
+// may lack. Errors: ErrManifestBlobUnknown, ErrManifestInvalid
 // when a size is wrong; bucket.ErrUnavailable.
 func (n *naming) promise(ctx context.Context, anew bool) (time.Time, error) {
 	until := n.im.clock.Now().Add(n.im.store.Options().Grace)
 	var missing []named
-	if !n.im.options.AllowSparseIndex {
+	sparse := n.im.options.AllowSparse
+	if !sparse {
 		missing = append(missing, n.absent...)
 	}
 	var mu sync.Mutex
@@ -37,6 +39,12 @@ func (n *naming) promise(ctx context.Context, anew bool) (time.Time, error) {
 			switch {
 			case errors.Is(err, blobstore.ErrBlobUnknown) && b.optional:
 				delete(n.blobs, b.Digest)
+				return nil
+			case errors.Is(err, blobstore.ErrBlobUnknown) && sparse && !anew && b.what != "config":
+				// What was here the first time was promised, and must be here
+				// the second.
+				delete(n.blobs, b.Digest)
+				n.sparse = true
 				return nil
 			case errors.Is(err, blobstore.ErrBlobUnknown):
 				missing = append(missing, b)
@@ -66,7 +74,7 @@ func (n *naming) one(ctx context.Context, b named, anew bool) (blobstore.Blob, e
 	switch {
 	case anew:
 		return n.im.store.PromiseAnew(ctx, b.Digest)
-	case b.direct:
+	case b.direct || b.walled:
 		return n.im.store.Stat(ctx, n.repo, b.Digest)
 	default:
 		return n.im.store.Promise(ctx, b.Digest)

@@ -178,7 +178,7 @@ func TestIndexNeedsItsManifests(t *testing.T) {
 	if e, ok := errors.AsType[*blobstore.Error](err); !ok || !errors.Is(err, blobstore.ErrManifestBlobUnknown) || e.Facts["missing"] != string(b.Digest) {
 		t.Fatalf("put: %v", err)
 	}
-	sparse := w.server(t, images.Options{AllowSparseIndex: true})
+	sparse := w.server(t, images.Options{AllowSparse: true})
 	if _, err := sparse.put(repo, index, "1"); err != nil {
 		t.Errorf("where sparse ones are allowed: %v", err)
 	}

@@ -74,15 +74,21 @@ func (im *Images) resolveTag(ctx context.Context, repo reference.Repository, tag
 // Errors: blobstore.ErrManifestUnknown, blobstore.ErrCorrupt,
 // bucket.ErrUnavailable.
 func (im *Images) Get(ctx context.Context, repo reference.Repository, l reference.Locator) (Manifest, error) {
+	m, _, err := im.get(ctx, repo, l)
+	return m, err
+}
+
+// get is Get that also returns how to come by what the manifest names.
+func (im *Images) get(ctx context.Context, repo reference.Repository, l reference.Locator) (Manifest, via, error) {
 	s, err := im.Summary(ctx, repo, l)
 	if err != nil {
-		return Manifest{}, err
+		return Manifest{}, via{}, err
 	}
 	b, err := im.read(ctx, s.Digest)
 	if err != nil {
-		return Manifest{}, err
+		return Manifest{}, via{}, err
 	}
-	return Manifest{Descriptor: s.Descriptor, Bytes: b, Subject: s.Subject, ArtifactType: s.ArtifactType}, nil
+	return Manifest{Descriptor: s.Descriptor, Bytes: b, Subject: s.Subject, ArtifactType: s.ArtifactType}, via{repo, s.Sparse}, nil
 }
 
 // read returns the bytes of a manifest that a link names.

@@ -23,6 +23,7 @@ type summaryRecord struct {
 	LayersSize   int64         `json:"layersSize,omitempty"`
 	Platforms    []string      `json:"platforms,omitempty"`
 	Created      string        `json:"created,omitempty"` // RFC 3339
+	Sparse       bool          `json:"sparse,omitempty"`
 }
 
 // summary reads the payload of the link of d.
@@ -35,7 +36,7 @@ func summary(d digest.Digest, l link.Link) (Summary, error) {
 		Descriptor: Descriptor{Digest: d, MediaType: p.MediaType, Size: p.Size},
 		Subject:    p.Subject, ArtifactType: p.ArtifactType,
 		Layers: p.Layers, LayersSize: p.LayersSize, Platforms: p.Platforms,
-		Created: parseTime(p.Created), Pushed: l.Since,
+		Created: parseTime(p.Created), Pushed: l.Since, Sparse: p.Sparse,
 	}, nil
 }
 
@@ -52,7 +53,7 @@ func (w *writer) summary(ctx context.Context, n *naming) (json.RawMessage, []wan
 	s := summaryRecord{
 		MediaType: w.manifest.MediaType, Size: w.manifest.Size,
 		Subject: w.manifest.Subject, ArtifactType: w.manifest.ArtifactType,
-		Layers: len(n.layers), Platforms: n.platforms[:min(len(n.platforms), 64)],
+		Layers: len(n.layers), Platforms: n.platforms[:min(len(n.platforms), 64)], Sparse: n.sparse,
 	}
 	for _, size := range n.layers {
 		s.LayersSize += size
@@ -75,7 +76,7 @@ func (w *writer) summary(ctx context.Context, n *naming) (json.RawMessage, []wan
 			if config.Created != nil {
 				s.Created = config.Created.UTC().Format(time.RFC3339Nano)
 			}
-			check = w.wanted(config)
+			check = w.wanted(n, config)
 		}
 	}
 	payload, err := json.Marshal(s)
@@ -83,13 +84,13 @@ func (w *writer) summary(ctx context.Context, n *naming) (json.RawMessage, []wan
 }
 
 // wanted lists the layers that can be checked against what the config says.
-func (w *writer) wanted(config *ocispec.Image) []wanted {
+func (w *writer) wanted(n *naming, config *ocispec.Image) []wanted {
 	if w.im.checker == nil || len(config.RootFS.DiffIDs) != len(w.parsed.layers) {
 		return nil
 	}
 	var check []wanted
 	for i, l := range w.parsed.layers {
-		if isLayer(l.MediaType) && !elsewhere(l) {
+		if _, here := n.blobs[l.Digest]; here && isLayer(l.MediaType) && !elsewhere(l) {
 			check = append(check, wanted{l.Digest, l.MediaType, config.RootFS.DiffIDs[i]})
 		}
 	}

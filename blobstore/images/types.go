@@ -42,6 +42,9 @@ type Summary struct {
 	Platforms []string
 	Created   time.Time // what the config says; may be zero
 	Pushed    time.Time
+	// Sparse says that something that it names, directly or not, was not there
+	// when it was pushed.
+	Sparse bool
 }
 
 // A TagInfo is a tag and what it names.
@@ -99,6 +102,8 @@ type Image struct {
 	// Platforms are the manifests of the index when Target is one, without
 	// those that are no images (attestations).
 	Platforms []PlatformManifest
+
+	via via
 }
 
 // A Layer is one layer of an image and what is known of it.

@@ -41,6 +41,7 @@ An address may be "off".`,
 			if cfg.Realms, cfg.ChangeRealms, err = realms(cmd); err != nil {
 				return err
 			}
+			cfg.AllowSparse, _ = f.GetBool("allow-sparse")
 			slog.SetDefault(log)
 			return server.Run(cmd.Context(), cfg)
 		},
@@ -51,6 +52,7 @@ An address may be "off".`,
 	f.String("grpc", server.DefaultGRPC, "the `ADDRESS` of the gRPC API")
 	f.String("metrics", server.DefaultMetrics, "the `ADDRESS` of /healthz, /readyz and metrics")
 	addRealms(cmd)
+	f.Bool("allow-sparse", false, "accept an image although some of its layers, or an index although some of its images, have not been pushed")
 	addLog(cmd)
 	return cmd
 }

@@ -18,7 +18,7 @@ func (h *handler) appendUpload(c *call) error {
 	if err != nil {
 		return err
 	}
-	u, err := h.store.ResumeUpload(c.Context(), c.repo, c.arg)
+	u, err := h.resumeUpload(c)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (h *handler) appendUpload(c *call) error {
 func (h *handler) finishUpload(c *call) error {
 	want := c.URL.Query().Get("digest")
 	if want == "" {
-		return failure(reference.ErrDigest, "", "the parameter digest is missing", "end an upload with PUT LOCATION?digest=sha256:…")
+		return failure(reference.ErrDigest, "", "the parameter digest is missing", "end an upload with a PUT to its Location and digest=sha256:… as one more parameter")
 	}
 	d, err := reference.ParseDigest(want)
 	if err != nil {
@@ -46,7 +46,7 @@ func (h *handler) finishUpload(c *call) error {
 	if err != nil {
 		return err
 	}
-	u, err := h.store.ResumeUpload(c.Context(), c.repo, c.arg)
+	u, err := h.resumeUpload(c)
 	if err != nil {
 		return err
 	}

@@ -21,9 +21,12 @@
 // proxy, with no header to trust. /v2/ must be at the root of the host, as for
 // every registry.
 //
-// A repository is a wall: a mount names the repository that the blob is taken
-// from. Without "from" it succeeds only if this repository holds the blob, and
-// otherwise begins an upload, as the specification allows.
+// A repository is a wall: a blob is mounted from one that the caller may pull
+// from. Without "from" it is looked for in some that it was uploaded to; where
+// that finds nothing an upload begins, as the specification allows.
+//
+// The Location of an upload says how far it has come, so that a server that
+// another one has overtaken knows that it must ask the bucket.
 //
 // The Range of an upload without bytes is "0-0", as the field has it, which is
 // also what it is after one byte; the header Upload-Offset has the exact count.

@@ -57,11 +57,12 @@ func (h *handler) startUpload(c *call) error {
 }
 
 // mount lets the repository hold a blob of another, without bytes. With no
-// other named only its own count: whoever knows a digest has no right to the
-// blob yet. Errors: blobstore.ErrBlobUnknown, reference.ErrRepository.
+// other named, it is one from which the caller could pull the blob: knowing a
+// digest gives no right to it. Errors: blobstore.ErrBlobUnknown,
+// reference.ErrRepository.
 func (h *handler) mount(c *call, d digest.Digest, from string) (blobstore.Blob, error) {
 	if from == "" {
-		return h.store.Stat(c.Context(), c.repo, d)
+		return h.store.MountFromAny(c.Context(), c.repo, d, c.mayPull)
 	}
 	source, err := reference.ParseRepository(from)
 	if err != nil {
@@ -83,10 +84,32 @@ func (c *call) created(b blobstore.Blob) error {
 	return nil
 }
 
+// mayPull says whether the caller may pull from a repository.
+func (c *call) mayPull(reference.Repository) bool { return true }
+
+// reachedParam is the parameter by which a client, who follows the Location that
+// one server gave it, tells another how far the upload has come.
+const reachedParam = "offset"
+
+// resumeUpload finds the upload that a request goes on with, as far as the
+// client knows that it has come.
+func (h *handler) resumeUpload(c *call) (*blobstore.Upload, error) {
+	u, err := h.store.ResumeUpload(c.Context(), c.repo, c.arg)
+	if err != nil {
+		return nil, err
+	}
+	// A client may have lost the parameter, or made up another: then the upload
+	// is where this server thinks it is, and every write is conditional.
+	if reached, perr := parseNumber(c.URL.Query().Get(reachedParam)); perr == nil {
+		err = u.CatchUp(c.Context(), reached)
+	}
+	return u, err
+}
+
 // describeUpload sets the headers that say where an upload is and how far.
 func (c *call) describeUpload(id string, offset int64) {
 	h := c.w.Header()
-	h.Set("Location", "/v2/"+string(c.repo)+"/blobs/uploads/"+id)
+	h.Set("Location", "/v2/"+string(c.repo)+"/blobs/uploads/"+id+"?"+reachedParam+"="+itoa(offset))
 	h.Set("Docker-Upload-UUID", id)
 	h.Set("Range", "0-"+itoa(max(offset-1, 0)))
 	h.Set("Upload-Offset", itoa(offset))

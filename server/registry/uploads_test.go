@@ -86,19 +86,25 @@ func TestTheStatusOfAnUpload(t *testing.T) {
 	s := serve(t, nil)
 	a := s.do("POST", "/v2/demo/app/blobs/uploads/", nil).is(202, "Range: 0-0", "Upload-Offset: 0", "Content-Length: 0")
 	loc, id := a.header.Get("Location"), a.header.Get("Docker-Upload-UUID")
-	if loc != "/v2/demo/app/blobs/uploads/"+id {
+	if loc != "/v2/demo/app/blobs/uploads/"+id+"?offset=0" {
 		t.Errorf("Location %q, id %q", loc, id)
 	}
-	same := []string{"Location: " + loc, "Docker-Upload-UUID: " + id}
-	s.do("GET", loc, nil).is(204, append(same, "Range: 0-0", "Upload-Offset: 0")...)
-	s.do("PATCH", loc, "x").is(202, append(same, "Range: 0-0", "Upload-Offset: 1")...)
-	s.do("PATCH", loc, "yz").is(202, append(same, "Range: 0-2")...)
-	s.do("GET", loc, nil).is(204, append(same, "Range: 0-2", "Upload-Offset: 3")...)
+	same := "Docker-Upload-UUID: " + id
+	s.do("GET", loc, nil).is(204, same, "Location: "+loc, "Range: 0-0", "Upload-Offset: 0")
+	s.do("PATCH", loc, "x").is(202, same, "Location: "+reached(loc, 1), "Range: 0-0", "Upload-Offset: 1")
+	s.do("PATCH", loc, "yz").is(202, same, "Location: "+reached(loc, 3), "Range: 0-2")
+	s.do("GET", loc, nil).is(204, same, "Location: "+reached(loc, 3), "Range: 0-2", "Upload-Offset: 3")
 	s.do("DELETE", loc, nil).is(204)
 	for _, method := range []string{"GET", "PATCH", "DELETE"} {
 		s.do(method, loc, nil).fails(404, "BLOB_UPLOAD_UNKNOWN", id, "start a new one")
 	}
 	s.do("PUT", query(loc, "digest", string(digest.FromString("xyz"))), nil).fails(404, "BLOB_UPLOAD_UNKNOWN", id)
+}
+
+// reached is the Location of an upload that has n bytes.
+func reached(loc string, n int) string {
+	path, _, _ := strings.Cut(loc, "?")
+	return path + "?offset=" + strconv.Itoa(n)
 }
 
 func TestAChunkThatDoesNotFollow(t *testing.T) {
@@ -111,9 +117,9 @@ func TestAChunkThatDoesNotFollow(t *testing.T) {
 		header := strconv.Itoa(r[0]) + "-" + strconv.Itoa(r[1])
 		s.do("PATCH", loc, b[r[0]:r[1]+1], "Content-Range: "+header).
 			fails(416, "BLOB_UPLOAD_INVALID", "offset does not follow", "go on at 1000").
-			is(416, "Range: 0-999", "Location: "+loc, "Upload-Offset: 1000")
+			is(416, "Range: 0-999", "Location: "+reached(loc, 1000), "Upload-Offset: 1000")
 		s.do("PUT", query(loc, "digest", string(d)), b[r[0]:r[1]+1], "Content-Range: "+header).
-			fails(416, "BLOB_UPLOAD_INVALID").is(416, "Range: 0-999", "Location: "+loc)
+			fails(416, "BLOB_UPLOAD_INVALID").is(416, "Range: 0-999", "Location: "+reached(loc, 1000))
 	}
 	s.do("GET", loc, nil).is(204, "Range: 0-999")
 	s.do("PUT", query(loc, "digest", string(d)), b[1000:], "Content-Range: 1000-2999").is(201)
@@ -143,6 +149,34 @@ func TestAnUploadGoesOnAtAnotherServer(t *testing.T) {
 	}
 }
 
+// A client behind a load balancer says of no chunk where it belongs, and follows
+// each Location: every server appends to what another has taken.
+func TestAnUploadGoesBackAndForth(t *testing.T) {
+	b := memory.New(memory.Options{})
+	two := []*server{serve(t, b), serve(t, b)}
+	for i, piece := range []int{10, 40_000, 200_000, 9 << 20} {
+		data := noise(4*piece, uint64(70+i))
+		d := digest.FromBytes(data)
+		loc := two[0].upload("demo/app")
+		for n := range 3 {
+			loc = two[n%2].do("PATCH", loc, data[n*piece:(n+1)*piece]).is(202, "Upload-Offset: "+strconv.Itoa((n+1)*piece)).header.Get("Location")
+		}
+		two[1].do("PUT", query(loc, "digest", string(d)), data[3*piece:]).is(201)
+		two[0].holds("demo/app", d, data)
+	}
+}
+
+// What a client makes of the parameter does no harm.
+func TestAnOffsetThatIsNone(t *testing.T) {
+	s := serve(t, nil)
+	for _, v := range []string{"", "-1", "x", "1e3", "99999999999999999999"} {
+		loc, _, _ := strings.Cut(s.upload("demo/app"), "?")
+		loc = query(loc, "offset", v)
+		s.do("PATCH", loc, "hel").is(202, "Upload-Offset: 3")
+		s.do("PUT", query(loc, "digest", string(digest.FromString("hello"))), "lo").is(201)
+	}
+}
+
 func TestAMountNeedsARepositoryThatHoldsTheBlob(t *testing.T) {
 	s := serve(t, nil)
 	b := []byte("shared")
@@ -157,15 +191,19 @@ func TestAMountNeedsARepositoryThatHoldsTheBlob(t *testing.T) {
 	mount("demo/two", "demo/one").is(201, "Docker-Content-Digest: "+string(d), "Location: /v2/demo/two/blobs/"+string(d))
 	s.holds("demo/two", d, b)
 
-	// Anything else begins an upload, which then takes the bytes.
-	for _, from := range []string{"demo/none", ""} {
-		a := mount("demo/three", from).is(202)
-		s.do("GET", "/v2/demo/three/blobs/"+string(d), nil).fails(404, "BLOB_UNKNOWN")
-		s.do("DELETE", a.header.Get("Location"), nil).is(204)
-	}
-	loc := mount("demo/three", "").is(202).header.Get("Location")
+	// From a repository that does not hold it an upload begins, which then takes
+	// the bytes.
+	a := mount("demo/three", "demo/none").is(202)
+	s.do("GET", "/v2/demo/three/blobs/"+string(d), nil).fails(404, "BLOB_UNKNOWN")
+	s.do("DELETE", a.header.Get("Location"), nil).is(204)
+	loc := mount("demo/three", "demo/none").is(202).header.Get("Location")
 	s.do("PUT", query(loc, "digest", string(d)), b).is(201)
 	s.holds("demo/three", d, b)
+	// With none named, from where it was uploaded.
+	mount("demo/five", "").is(201, "Location: /v2/demo/five/blobs/"+string(d))
+	s.holds("demo/five", d, b)
+	s.do("DELETE", "/v2/demo/one/blobs/"+string(d), nil).is(202)
+	s.do("DELETE", mount("demo/six", "").is(202).header.Get("Location"), nil).is(204)
 	// What the repository has already needs no other.
 	mount("demo/three", "").is(201)
 	// A mount that fails goes on with other bytes, too.
