@@ -45,6 +45,13 @@ func (p *bufferPool) get(ctx context.Context) ([]byte, error) {
 	}
 }
 
+// inUse is how many buffers are handed out.
+func (p *bufferPool) inUse() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(0, len(p.made)-len(p.free))
+}
+
 func (p *bufferPool) put(b []byte) { p.free <- b[:p.size] }
 
 // close frees the buffers that are not in use.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
@@ -22,6 +23,8 @@ type session struct {
 	id    string
 	turn  chan struct{} // holds one element while nobody works on the session
 	ended bool
+	// over is ended for who has not the turn.
+	over atomic.Bool
 
 	record  uploadRecord // Hash in it may be behind hash
 	version record.Version
@@ -89,6 +92,7 @@ func (s *Store) tooOld(ss *session) error {
 // end forgets the upload; its record and the pieces go with the next reaping.
 func (s *Store) end(ss *session, leftover []piece) {
 	ss.ended = true
+	ss.over.Store(true)
 	ss.hash, ss.record, ss.tags = nil, uploadRecord{}, nil
 	s.reaper.add(uploadKey(ss.id))
 	for _, p := range deletable(leftover) {
@@ -102,6 +106,7 @@ func (s *Store) load(ctx context.Context, ss *session) error {
 	r, v, err := record.Read[uploadRecord](ctx, s.records, uploadKey(ss.id))
 	if gone(err) || err == nil && r.Aborted {
 		ss.ended = true
+		ss.over.Store(true)
 		return unknownUpload(ss.id)
 	}
 	if err != nil {

@@ -4,9 +4,12 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/blobstore/realm"
+	"github.com/laminastore/lamina/server/telemetry"
 )
 
 // Where a server listens and keeps things unless it is told otherwise.
@@ -39,6 +42,13 @@ type Config struct {
 	AllowSparse bool
 
 	Logger *slog.Logger // slog.Default()
+
+	// Version is the program's, for metrics and traces; "": what the build has
+	// recorded.
+	Version string
+	// Traces gets the spans of requests. nil means that Run sends them to where
+	// the environment says (telemetry.OpenExporter), and RunOn makes none.
+	Traces trace.TracerProvider
 
 	// OnReady, if set, is called once all addresses are open.
 	OnReady func(Ready)
@@ -90,4 +100,7 @@ type Ready struct {
 
 	Store  *blobstore.Store
 	Images *images.Images
+	// Telemetry measures the server, and has what it measured when that has
+	// ended.
+	Telemetry *telemetry.Telemetry
 }

@@ -12,11 +12,14 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/bucket/open"
 	"github.com/laminastore/lamina/blobstore/bucket/probe"
+	"github.com/laminastore/lamina/server/telemetry"
 )
 
 const (
 	// openWithin is how long the bucket may take to be opened and tried.
 	openWithin = time.Minute
+	// flushWithin is how long the last traces may take to be sent.
+	flushWithin = 5 * time.Second
 	// noteSkew is the difference of clocks from which on it is worth a warning.
 	noteSkew = 30 * time.Second
 )
@@ -42,9 +45,32 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		return err
 	}
-	err = runBehind(ctx, b, d, cfg)
+	err = runTraced(ctx, b, d, cfg)
 	if c, ok := b.(io.Closer); ok {
 		err = errors.Join(err, c.Close())
+	}
+	return err
+}
+
+// runTraced is runBehind, with traces sent to where the environment says.
+func runTraced(ctx context.Context, b bucket.Bucket, d *doors, cfg Config) error {
+	if cfg.Traces != nil {
+		return runBehind(ctx, b, d, cfg)
+	}
+	exporter, err := telemetry.OpenExporter(ctx, cfg.Version, cfg.Logger)
+	if err != nil {
+		d.close()
+		return err
+	}
+	if exporter == nil {
+		return runBehind(ctx, b, d, cfg)
+	}
+	cfg.Traces = exporter
+	err = runBehind(ctx, b, d, cfg)
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
+	defer cancel()
+	if ferr := exporter.Shutdown(flush); ferr != nil {
+		cfg.Logger.Warn("the last traces were not exported", "error", ferr)
 	}
 	return err
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/laminastore/lamina/internal/systemd"
 	"github.com/laminastore/lamina/server/registry"
 	"github.com/laminastore/lamina/server/rpc"
+	"github.com/laminastore/lamina/server/telemetry"
 )
 
 // RunOn serves a bucket that is open already and has been probed, until ctx
@@ -63,19 +64,25 @@ type server struct {
 	gate    gate // before http's handlers
 	metrics *http.Server
 	pages   *pages
+
+	telemetry *telemetry.Telemetry
 }
 
 func build(b bucket.Bucket, d *doors, cfg Config) *server {
-	s := &server{cfg: cfg, pages: &pages{bucket: b}}
+	t := telemetry.New(telemetry.Options{Version: cfg.Version, Traces: cfg.Traces, Logger: cfg.Logger})
+	b = t.Bucket(b)
+	s := &server{cfg: cfg, telemetry: t, pages: &pages{ready: newReadiness(b), metrics: t.ServeMetrics()}}
 	s.store = blobstore.New(b, cfg.Store)
 	s.checker = layers.New(s.store, layers.Options{Logger: cfg.Logger, Realms: cfg.Realms})
 	s.images = images.New(s.store, s.checker, images.Options{Logger: cfg.Logger, AllowSparse: cfg.AllowSparse})
 	s.rpc = rpc.New(rpc.Services{
 		Store: s.store, Images: s.images, Fleet: fleet.New(s.store, s.images),
 		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger, Realms: cfg.Realms}),
-	}, rpc.Options{Logger: cfg.Logger, Idle: cfg.Idle})
+	}, rpc.Options{Logger: cfg.Logger, Telemetry: t, Idle: cfg.Idle})
 
-	o := registry.Options{Logger: cfg.Logger, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port()}
+	t.Levels(s.levels()...)
+
+	o := registry.Options{Logger: cfg.Logger, Telemetry: t, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port()}
 	h := registry.New(s.store, s.images, o)
 	s.http = registry.NewServer(s.gate.before(h), o)
 	s.metrics = &http.Server{
@@ -114,7 +121,7 @@ func (s *server) serve(ctx context.Context, d *doors) error {
 	if s.cfg.OnReady != nil {
 		s.cfg.OnReady(Ready{
 			HTTP: d.http.address(), GRPC: d.grpc.address(), Metrics: d.metrics.address(),
-			Store: s.store, Images: s.images,
+			Store: s.store, Images: s.images, Telemetry: s.telemetry,
 		})
 	}
 	s.notify(systemd.Ready)
@@ -147,6 +154,7 @@ func (s *server) stop() {
 func (s *server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	s.pages.ready.close()
 	return errors.Join(s.checker.Close(ctx), s.store.Close(ctx))
 }
 

@@ -78,6 +78,10 @@ func (c *Checker) Close(ctx context.Context) error {
 	}
 }
 
+// Levels are how many checks wait, and how many run, for whoever watches. Some
+// of the former may be those of one layer by two algorithms. No I/O.
+func (c *Checker) Levels() (waiting, running int) { return c.queue.levels() }
+
 // published looks into a blob that has just been stored, if its bytes are in
 // memory and look like a layer's.
 func (c *Checker) published(p blobstore.Published) {

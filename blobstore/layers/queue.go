@@ -99,6 +99,13 @@ func (q *queue) next() *job {
 	return j
 }
 
+// levels are how many jobs wait, and how many are being done.
+func (q *queue) levels() (waiting, running int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.wait), len(q.jobs) - len(q.wait)
+}
+
 // room says whether n more bytes may be kept for jobs, of at most max.
 func (q *queue) room(n, max int64) bool {
 	q.mu.Lock()

@@ -55,6 +55,19 @@ func (c *Cache[K, V]) Put(key K, value V, weight int64) {
 	}
 }
 
+// Count is how many of the values f is true of. f must not use the Cache.
+func (c *Cache[K, V]) Count(f func(V) bool) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for el := c.order.Front(); el != nil; el = el.Next() {
+		if f(el.Value.(*entry[K, V]).value) {
+			n++
+		}
+	}
+	return n
+}
+
 // Remove forgets key.
 func (c *Cache[K, V]) Remove(key K) {
 	c.mu.Lock()

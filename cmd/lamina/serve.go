@@ -33,7 +33,7 @@ An address may be "off".`,
 				return err
 			}
 			f := cmd.Flags()
-			cfg := server.Config{Logger: log}
+			cfg := server.Config{Logger: log, Version: buildVersion()}
 			cfg.Bucket, _ = f.GetString("bucket")
 			cfg.HTTP, _ = f.GetString("http")
 			cfg.GRPC, _ = f.GetString("grpc")

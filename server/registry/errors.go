@@ -145,6 +145,17 @@ func classify(err error) row {
 	return internalError
 }
 
+// codeOf is err's code for metrics and traces; "" without an error.
+func codeOf(status int, err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case status == statusClientGone:
+		return "CLIENT_GONE"
+	}
+	return classify(err).code
+}
+
 // An errorEntry is one error as the specification wants it.
 type errorEntry struct {
 	Code    string `json:"code"`

@@ -41,6 +41,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/server/access"
 	"github.com/laminastore/lamina/server/cursor"
+	"github.com/laminastore/lamina/server/telemetry"
 )
 
 // Options of a handler; the zero value means the defaults.
@@ -56,6 +57,8 @@ type Options struct {
 	Access *access.Control
 	// Logger gets one line a request: slog.Default().
 	Logger *slog.Logger
+	// Telemetry measures the requests; nil: nothing does.
+	Telemetry *telemetry.Telemetry
 }
 
 // The limits of what a client may ask for; those of manifests are in package

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,12 +10,10 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
-)
 
-// maxRequestID is the longest X-Request-Id that is taken over, in bytes.
-const maxRequestID = 128
+	"github.com/laminastore/lamina/server/telemetry"
+)
 
 // ServeHTTP answers one request and writes its line into the log.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
@@ -25,23 +22,27 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	b := newBody(rw, r, h.opts.IdleTimeout)
 	r.Body = b
 	c := &call{Request: r, w: w, body: b, route: unrouted, open: h.opts.Access.Open()}
-	id := requestID(r)
+	id := telemetry.RequestID(r.Header.Get("X-Request-Id"))
 	w.Header().Set("X-Request-Id", id)
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
 
 	var err error
+	measured := func(telemetry.Answer) {}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 		status, cut := h.end(c, err)
 		h.logLine(c, id, began, status, err)
+		measured(telemetry.Answer{Status: status, Code: codeOf(status, err), Received: b.received, Sent: w.sent, Err: err})
 		if cut {
 			// The client must not take what it has for the whole.
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	if err = c.resolve(); err == nil {
+	err = c.resolve()
+	c.Request, measured = h.opts.Telemetry.Request(c.Request, c.route.name, string(c.repo))
+	if err == nil {
 		h.tellGRPC(c)
 		err = h.admit(c)
 	}
@@ -96,6 +97,7 @@ func (h *handler) logLine(c *call, id string, began time.Time, status int, err e
 	if c.arg != "" {
 		attrs = append(attrs, slog.String("subject", clip(c.arg, 160)))
 	}
+	attrs = append(attrs, telemetry.LogAttrs(c.Context())...)
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
 		if status >= 500 || c.w.begun && status < 400 {
@@ -103,15 +105,6 @@ func (h *handler) logLine(c *call, id string, began time.Time, status int, err e
 		}
 	}
 	h.log.LogAttrs(context.WithoutCancel(c.Context()), level, "request", attrs...)
-}
-
-// requestID is what the client or a proxy calls this request, or a new name.
-func requestID(r *http.Request) string {
-	id := r.Header.Get("X-Request-Id")
-	if id == "" || len(id) > maxRequestID || strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) >= 0 {
-		return rand.Text()
-	}
-	return id
 }
 
 // readError turns what reading the body failed with into what the client, if

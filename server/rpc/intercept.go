@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/server/telemetry"
 )
 
 // RequestIDHeader names a request in the logs of client and server. A caller
@@ -62,19 +62,10 @@ func begin(ctx context.Context, log *slog.Logger, method string) *call {
 
 // requestID takes the caller's id if it can stand in a log, or makes one up.
 func requestID(ctx context.Context) string {
-	if ids := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(ids) > 0 && loggable(ids[0]) {
-		return ids[0]
+	if ids := metadata.ValueFromIncomingContext(ctx, RequestIDHeader); len(ids) > 0 {
+		return telemetry.RequestID(ids[0])
 	}
-	return rand.Text()
-}
-
-func loggable(id string) bool {
-	for i := range len(id) {
-		if id[i] <= ' ' || id[i] > '~' {
-			return false
-		}
-	}
-	return id != "" && len(id) <= 64
+	return telemetry.RequestID("")
 }
 
 // recovered, deferred, makes of a panic an error of the call it happened in.
@@ -99,6 +90,7 @@ func (c *call) end(ctx context.Context, err error) error {
 		slog.Duration("duration", time.Since(c.began).Round(time.Microsecond)),
 		slog.Int64("in", c.in.Load()), slog.Int64("out", c.out.Load()), slog.String("request_id", c.id),
 	}
+	attrs = append(attrs, telemetry.LogAttrs(ctx)...)
 	if c.panicked != nil {
 		attrs = append(attrs, slog.Any("panic", c.panicked), slog.String("stack", string(c.stack)))
 	} else if err != nil {

@@ -27,6 +27,7 @@ import (
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/server/access"
 	"github.com/laminastore/lamina/server/cursor"
+	"github.com/laminastore/lamina/server/telemetry"
 )
 
 // Services are what the API is served from. All are needed.
@@ -40,6 +41,8 @@ type Services struct {
 // Options of a Server; the zero value means the defaults.
 type Options struct {
 	Logger *slog.Logger // slog.Default()
+	// Telemetry measures the calls; nil: nothing does.
+	Telemetry *telemetry.Telemetry
 	// Idle is how long a stream may stand still because of its client: 1 min.
 	Idle time.Duration
 	// Access says who may do what: access.AllowAll().
@@ -85,7 +88,8 @@ func New(s Services, o Options) *Server {
 	}
 	g := &guard{access: o.Access}
 	srv := &Server{}
-	srv.grpc = grpc.NewServer(
+	measured := o.Telemetry.RPCs()
+	srv.grpc = grpc.NewServer(append(measured.Options(),
 		grpc.Creds(creds),
 		grpc.ChainUnaryInterceptor(unary(o.Logger), g.unary),
 		grpc.ChainStreamInterceptor(streaming(o.Logger), g.stream),
@@ -100,7 +104,7 @@ func New(s Services, o Options) *Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
-	)
+	)...)
 	pb.RegisterBlobsServer(srv.grpc, &blobs{store: s.Store, idle: o.Idle, streams: &srv.streams})
 	pb.RegisterImagesServer(srv.grpc, &imageService{images: s.Images, cursors: cursor.New(s.Store.Records())})
 	pb.RegisterSnapshotsServer(srv.grpc, &snapshots{fleet: s.Fleet, open: o.Access.Open()})
@@ -112,6 +116,7 @@ func New(s Services, o Options) *Server {
 	srv.health = newHealth(names)
 	healthpb.RegisterHealthServer(srv.grpc, srv.health)
 	reflection.Register(srv.grpc)
+	measured.Serves(srv.grpc.GetServiceInfo())
 	return srv
 }
 
