@@ -41,6 +41,16 @@ type Config struct {
 	// their repository: see images.Options.
 	AllowSparse bool
 
+	// Access is the file that says who may do what (package access), or "open".
+	// Empty, everything is open to everyone on this machine, and addresses that
+	// other machines reach are refused (ErrOpen).
+	Access string
+	// TLSCert and TLSKey are files with a certificate and its key. With them, TLS
+	// is spoken at HTTP and GRPC. They are read again when they have changed.
+	TLSCert, TLSKey string
+	// Reload is how often these files are looked at for changes: 5 s.
+	Reload time.Duration
+
 	Logger *slog.Logger // slog.Default()
 
 	// Version is the program's, for metrics and traces; "": what the build has

@@ -46,6 +46,10 @@ func openDoors(ctx context.Context, cfg Config) (*doors, error) {
 			return nil, err
 		}
 	}
+	if err := d.closedToOthers(cfg); err != nil {
+		d.close()
+		return nil, err
+	}
 	return d, nil
 }
 
@@ -76,14 +80,9 @@ func listen(ctx context.Context, what, option, scheme, address string) (*door, e
 	return nil, fmt.Errorf("%s %s: cannot listen there for %s: %w (%s)", option, address, what, err, remedy)
 }
 
-// announce logs the door's URL, and warns when it is open to other machines:
-// nobody who comes in is asked who they are.
+// announce logs the door's URL.
 func (d *door) announce(log *slog.Logger) {
 	log.Info(fmt.Sprintf("serving %s on %s://%s", d.what, d.scheme, d.Addr()))
-	if a, ok := d.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		log.Warn(fmt.Sprintf("whoever reaches %s may read and change everything: there is no authentication; "+
-			"listen on loopback or on a network that you trust (%s)", d.Addr(), d.option))
-	}
 }
 
 // address is HOST:PORT; "" when the door is off.

@@ -47,14 +47,20 @@ func runBehind(ctx context.Context, b bucket.Bucket, d *doors, cfg Config) error
 		}
 		return err
 	}
-	s := build(b, d, cfg)
-	err := s.serve(ctx, d)
+	sec, err := secure(ctx, b, d, cfg)
+	if err != nil {
+		d.close()
+		return err
+	}
+	s := build(b, d, sec, cfg)
+	err = s.serve(ctx, d)
 	return errors.Join(err, s.close())
 }
 
 // A server is everything that runs in the process.
 type server struct {
 	cfg     Config
+	sec     security
 	store   *blobstore.Store
 	images  *images.Images
 	checker *layers.Checker
@@ -68,21 +74,21 @@ type server struct {
 	telemetry *telemetry.Telemetry
 }
 
-func build(b bucket.Bucket, d *doors, cfg Config) *server {
+func build(b bucket.Bucket, d *doors, sec security, cfg Config) *server {
 	t := telemetry.New(telemetry.Options{Version: cfg.Version, Traces: cfg.Traces, Logger: cfg.Logger})
 	b = t.Bucket(b)
-	s := &server{cfg: cfg, telemetry: t, pages: &pages{ready: newReadiness(b), metrics: t.ServeMetrics()}}
+	s := &server{cfg: cfg, sec: sec, telemetry: t, pages: &pages{ready: newReadiness(b), metrics: t.ServeMetrics()}}
 	s.store = blobstore.New(b, cfg.Store)
 	s.checker = layers.New(s.store, layers.Options{Logger: cfg.Logger, Realms: cfg.Realms})
 	s.images = images.New(s.store, s.checker, images.Options{Logger: cfg.Logger, AllowSparse: cfg.AllowSparse})
 	s.rpc = rpc.New(rpc.Services{
 		Store: s.store, Images: s.images, Fleet: fleet.New(s.store, s.images),
 		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger, Realms: cfg.Realms}),
-	}, rpc.Options{Logger: cfg.Logger, Telemetry: t, Idle: cfg.Idle})
+	}, rpc.Options{Access: sec.access, TLS: sec.tls("h2"), Logger: cfg.Logger, Telemetry: t, Idle: cfg.Idle})
 
 	t.Levels(s.levels()...)
 
-	o := registry.Options{Logger: cfg.Logger, Telemetry: t, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port()}
+	o := registry.Options{Access: sec.access, Logger: cfg.Logger, Telemetry: t, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port()}
 	h := registry.New(s.store, s.images, o)
 	s.http = registry.NewServer(s.gate.before(h), o)
 	s.metrics = &http.Server{
@@ -106,7 +112,7 @@ func (s *server) serve(ctx context.Context, d *doors) error {
 			return nil
 		})
 	}
-	start(d.http, s.http.Serve)
+	start(d.http, s.sec.serveHTTP(s.http))
 	start(d.grpc, s.rpc.Serve)
 	start(d.metrics, s.metrics.Serve)
 	g.Go(func() error {
@@ -155,7 +161,7 @@ func (s *server) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	s.pages.ready.close()
-	return errors.Join(s.checker.Close(ctx), s.store.Close(ctx))
+	return errors.Join(s.checker.Close(ctx), s.store.Close(ctx), s.sec.close(ctx))
 }
 
 func (s *server) notify(state string) {

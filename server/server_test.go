@@ -207,25 +207,6 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
-func TestOpenAddressesAreWarnedOf(t *testing.T) {
-	for address, want := range map[string]bool{"127.0.0.1:0": false, "[::1]:0": false, "0.0.0.0:0": true} {
-		var log bytes.Buffer
-		s := servertest.Start(t, servertest.Options{Config: server.Config{
-			HTTP: address, GRPC: server.Off, Metrics: server.Off, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-		}})
-		s.Stop(t)
-		if s.GRPC != "" || s.Metrics != "" || s.Conn != nil {
-			t.Errorf("%s: serves what is off: %q %q", address, s.GRPC, s.Metrics)
-		}
-		if !strings.Contains(log.String(), "http://"+s.HTTP) {
-			t.Errorf("%s: the log does not say where: %s", address, &log)
-		}
-		if got := strings.Contains(log.String(), "no authentication"); got != want {
-			t.Errorf("%s: warned %v, want %v: %s", address, got, want, &log)
-		}
-	}
-}
-
 // The whole way in: open, probe, serve, on each kind of bucket.
 func TestRunOnEachKindOfBucket(t *testing.T) {
 	for name, url := range map[string]string{

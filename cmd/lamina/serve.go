@@ -16,15 +16,18 @@ func (a *app) serve() *cobra.Command {
 		Short: "Serve images: the OCI registry and Lamina's own API over one bucket",
 		Long: `Serves the images in a bucket, to docker, containerd, skopeo and the like as an OCI
 registry over HTTP, and to Lamina's own commands and hosts over gRPC. Any number of
-servers may share one bucket. There is no authentication: the addresses are on
-loopback until they are told otherwise, and should then be on a network that is
-trusted.
+servers may share one bucket.
+
+Without --access everything is open to everyone on this machine, and no other is
+served: an address that is not on loopback is refused. --access names the file that
+says who may do what; "open" lets in whoever reaches the server.
 
 The bucket is file:///DIR (a local disk), s3://BUCKET[/PREFIX]?endpoint=URL&region=…
 (with the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) or memory:.
 An address may be "off".`,
 		Example: `  lamina serve
-  lamina serve --bucket file:///srv/images --http 10.0.0.5:5000 --grpc 10.0.0.5:7070
+  lamina serve --bucket file:///srv/images --http :5000 --grpc :7070 \
+    --access /etc/lamina/access.toml --tls-cert /etc/lamina/tls.pem --tls-key /etc/lamina/tls.key
   lamina serve --bucket 's3://images?endpoint=https://s3.example.org&region=eu-central-1'`,
 		Args: atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,6 +45,9 @@ An address may be "off".`,
 				return err
 			}
 			cfg.AllowSparse, _ = f.GetBool("allow-sparse")
+			cfg.Access, _ = f.GetString("access")
+			cfg.TLSCert, _ = f.GetString("tls-cert")
+			cfg.TLSKey, _ = f.GetString("tls-key")
 			slog.SetDefault(log)
 			return server.Run(cmd.Context(), cfg)
 		},
@@ -53,6 +59,9 @@ An address may be "off".`,
 	f.String("metrics", server.DefaultMetrics, "the `ADDRESS` of /healthz, /readyz and metrics")
 	addRealms(cmd)
 	f.Bool("allow-sparse", false, "accept an image although some of its layers, or an index although some of its images, have not been pushed")
+	f.String("access", "", "the `FILE` that says who may do what; or open")
+	f.String("tls-cert", "", "a `FILE` with the certificate for both APIs (and its chain), in PEM; read again when it changes")
+	f.String("tls-key", "", "the `FILE` with its key")
 	addLog(cmd)
 	return cmd
 }

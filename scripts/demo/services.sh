@@ -4,8 +4,8 @@
 
 # start_server HOST ADDRESS BUCKET: registry and gRPC on the host's address.
 start_server() {
-  prompt "$1" lamina serve --bucket "$3" --http "$2:5000" --grpc "$2:7070"
-  start "$1" server env "${credentials[@]}" lamina serve --bucket "$3" --http "$2:5000" --grpc "$2:7070"
+  prompt "$1" lamina serve --bucket "$3" --http "$2:5000" --grpc "$2:7070" --access open
+  start "$1" server env "${credentials[@]}" lamina serve --bucket "$3" --http "$2:5000" --grpc "$2:7070" --access open
   ready "$1" server curl -fsS "http://$2:5000/v2/"
 }
 

@@ -38,7 +38,7 @@ func (r *route) inRepository() bool {
 // routes is the whole API. Whatever is not here does not exist.
 var routes = []route{
 	{"base", resBase, "GET HEAD", actionAsk, (*handler).base},
-	{"token", resToken, "GET POST", actionNone, (*handler).token},
+	{"token", resToken, "GET HEAD POST", actionNone, (*handler).token},
 	{"catalog", resCatalog, "GET HEAD", actionCatalog, (*handler).catalog},
 	{"blob-pull", resBlob, "GET HEAD", actionPull, (*handler).pullBlob},
 	{"blob-delete", resBlob, "DELETE", actionDelete, (*handler).deleteBlob},

@@ -3,11 +3,13 @@ package servertest
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
@@ -24,6 +26,8 @@ type Options struct {
 	// the loopback interface, a Logger that is nil the test's log, and a
 	// LinkLease of 0 becomes 20 ms, so that deleting takes no second.
 	Config server.Config
+	// TLS is what Conn is connected with, to a server that speaks it.
+	TLS *tls.Config
 }
 
 // A Server is a server that runs until the test ends, or Stop.
@@ -86,7 +90,7 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	t.Cleanup(func() { s.Stop(t) })
 	if s.GRPC != "" {
-		s.Conn = Dial(t, s.GRPC)
+		s.Conn = DialTLS(t, s.GRPC, o.TLS)
 	}
 	return s
 }
@@ -106,7 +110,17 @@ func (s *Server) Stop(t testing.TB) {
 // Dial connects to a server's gRPC API until the test ends.
 func Dial(t testing.TB, address string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	return DialTLS(t, address, nil)
+}
+
+// DialTLS is Dial with TLS, unless that is nil.
+func DialTLS(t testing.TB, address string, config *tls.Config) *grpc.ClientConn {
+	t.Helper()
+	creds := insecure.NewCredentials()
+	if config != nil {
+		creds = credentials.NewTLS(config)
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)))
 	if err != nil {
 		t.Fatal(err)
