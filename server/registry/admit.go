@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/reference"
 	"github.com/laminastore/lamina/server/access"
 )
@@ -109,19 +108,12 @@ func (c *call) refused(what string, err error) error {
 	return e
 }
 
-// mayMount says whether a blob may be taken from a repository. What the caller
-// may not read has nothing, for all that it is told.
-// Errors: blobstore.ErrBlobUnknown.
-func (c *call) mayMount(from reference.Repository) error {
-	if c.caller.May(access.Pull, from) {
-		return nil
-	}
-	return failure(blobstore.ErrBlobUnknown, string(from), "", "")
-}
+// mayPull says whether the caller may pull from a repository.
+func (c *call) mayPull(repo reference.Repository) bool { return c.caller.May(access.Pull, repo) }
 
 // sees says whether a repository is shown to the caller in the catalog.
 func (c *call) sees(repo reference.Repository) bool {
-	return c.caller.May(access.Pull, repo) || c.caller.Is(access.Operator)
+	return c.mayPull(repo) || c.caller.Is(access.Operator)
 }
 
 // token answers what gives tokens: the Docker token protocol.

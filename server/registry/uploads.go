@@ -68,8 +68,8 @@ func (h *handler) mount(c *call, d digest.Digest, from string) (blobstore.Blob, 
 	if err != nil {
 		return blobstore.Blob{}, err
 	}
-	if err := c.mayMount(source); err != nil {
-		return blobstore.Blob{}, err
+	if !c.mayPull(source) { // it has nothing, for all that the caller is told
+		return blobstore.Blob{}, failure(blobstore.ErrBlobUnknown, string(d), "", "")
 	}
 	return h.store.Mount(c.Context(), c.repo, source, d)
 }
@@ -83,9 +83,6 @@ func (c *call) created(b blobstore.Blob) error {
 	c.w.setStatus(http.StatusCreated)
 	return nil
 }
-
-// mayPull says whether the caller may pull from a repository.
-func (c *call) mayPull(reference.Repository) bool { return true }
 
 // reachedParam is the parameter by which a client, who follows the Location that
 // one server gave it, tells another how far the upload has come.
