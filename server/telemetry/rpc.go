@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,9 +12,6 @@ import (
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
-
-// unknownRPC is the label of what is not served.
-const unknownRPC = "unknown"
 
 // An RPCs measures the RPCs of a gRPC server. Make it with Telemetry.RPCs, give
 // the server its Options, and call Serves when all services are registered.
@@ -43,7 +39,7 @@ func (r *RPCs) Options() []grpc.ServerOption {
 	return o
 }
 
-// Serves says what is served; an RPC that is not counts as "unknown".
+// Serves says what is served; an RPC that is not is refused, and not counted.
 func (r *RPCs) Serves(services map[string]grpc.ServiceInfo) {
 	known := map[string]string{}
 	for service, info := range services {
@@ -58,13 +54,12 @@ type rpcKey struct{}
 
 // TagRPC implements stats.Handler.
 func (r *RPCs) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
-	label := unknownRPC
 	if known := r.known.Load(); known != nil {
-		if l, ok := (*known)["/"+strings.TrimPrefix(info.FullMethodName, "/")]; ok {
-			label = l
+		if label, ok := (*known)[info.FullMethodName]; ok {
+			return context.WithValue(ctx, rpcKey{}, label)
 		}
 	}
-	return context.WithValue(ctx, rpcKey{}, label)
+	return ctx // of the caller's making: not counted
 }
 
 // HandleRPC implements stats.Handler.
