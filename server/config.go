@@ -20,6 +20,9 @@ const (
 	DefaultMetrics = "127.0.0.1:9090"
 )
 
+// DefaultStopWithin is Config.StopWithin when that is zero.
+const DefaultStopWithin = 20 * time.Second
+
 // Config says what a server serves, and where.
 type Config struct {
 	// Bucket is the URL of the bucket: file:///DIR, s3://BUCKET[/PREFIX]?… or
@@ -50,6 +53,10 @@ type Config struct {
 	TLSCert, TLSKey string
 	// Reload is how often these files are looked at for changes: 5 s.
 	Reload time.Duration
+
+	// Redirect sends the registry's clients to the bucket for the bytes of blobs:
+	// see registry.Options. Where the bucket cannot do that, start-up says so.
+	Redirect bool
 
 	Logger *slog.Logger // slog.Default()
 
@@ -98,7 +105,7 @@ func (c Config) withDefaults() Config {
 		c.Store.Logger = c.Logger
 	}
 	if c.StopWithin == 0 {
-		c.StopWithin = 20 * time.Second
+		c.StopWithin = DefaultStopWithin
 	}
 	return c
 }

@@ -88,7 +88,12 @@ func build(b bucket.Bucket, d *doors, sec security, cfg Config) *server {
 
 	t.Levels(s.levels()...)
 
-	o := registry.Options{Access: sec.access, Logger: cfg.Logger, Telemetry: t, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port()}
+	o := registry.Options{
+		Access: sec.access, Logger: cfg.Logger, Telemetry: t, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port(), Redirect: cfg.Redirect,
+	}
+	if cfg.Redirect && !s.store.Presigns() {
+		cfg.Logger.Warn(fmt.Sprintf("--redirect does nothing: bucket %s has no presigned URLs, so this server sends all blobs itself", b))
+	}
 	h := registry.New(s.store, s.images, o)
 	s.http = registry.NewServer(s.gate.before(h), o)
 	s.metrics = &http.Server{

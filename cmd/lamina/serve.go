@@ -44,6 +44,8 @@ An address may be "off".`,
 			if cfg.Realms, cfg.ChangeRealms, err = realms(cmd); err != nil {
 				return err
 			}
+			cfg.StopWithin, _ = f.GetDuration("stop-within")
+			cfg.Redirect, _ = f.GetBool("redirect")
 			cfg.AllowSparse, _ = f.GetBool("allow-sparse")
 			cfg.Access, _ = f.GetString("access")
 			cfg.TLSCert, _ = f.GetString("tls-cert")
@@ -58,6 +60,8 @@ An address may be "off".`,
 	f.String("grpc", server.DefaultGRPC, "the `ADDRESS` of the gRPC API")
 	f.String("metrics", server.DefaultMetrics, "the `ADDRESS` of /healthz, /readyz and metrics")
 	addRealms(cmd)
+	f.Duration("stop-within", server.DefaultStopWithin, "how long transfers that are under way may take when the server is stopped")
+	f.Bool("redirect", false, "send clients to the S3 bucket for blobs, by URLs that last 5 minutes; nobody but the client checks those bytes")
 	f.Bool("allow-sparse", false, "accept an image although some of its layers, or an index although some of its images, have not been pushed")
 	f.String("access", "", "the `FILE` that says who may do what; or open")
 	f.String("tls-cert", "", "a `FILE` with the certificate for both APIs (and its chain), in PEM; read again when it changes")

@@ -21,6 +21,11 @@ func (h *handler) pullBlob(c *call) error {
 		return err
 	}
 	head := c.Method == http.MethodHead
+	if !c.conditional() {
+		if sent, err := h.redirect(c, d); sent || err != nil {
+			return err
+		}
+	}
 	ranged := !head && c.Header.Get("Range") != "" && c.ifRange(d)
 	if !head && !ranged && !c.conditional() {
 		r, err := h.store.Open(c.Context(), c.repo, d, 0, -1)
@@ -36,6 +41,9 @@ func (h *handler) pullBlob(c *call) error {
 		return err
 	}
 	if answered, err := c.precondition(d); answered || err != nil {
+		return err
+	}
+	if sent, err := h.redirect(c, d); sent || err != nil {
 		return err
 	}
 	c.describeBlob(b)

@@ -55,6 +55,10 @@ type Options struct {
 	IdleTimeout time.Duration
 	// Access says who may do what: access.AllowAll().
 	Access *access.Control
+	// Redirect sends clients to the bucket itself for blobs, where the bucket has
+	// presigned URLs and the bytes are there as they were pushed. Nobody checks
+	// them on that way but the client.
+	Redirect bool
 	// Logger gets one line a request: slog.Default().
 	Logger *slog.Logger
 	// Telemetry measures the requests; nil: nothing does.
