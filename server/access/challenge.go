@@ -41,13 +41,14 @@ func (c *Control) Challenge(r *http.Request, scopes ...Scope) string {
 const basicChallenge = `Basic realm="lamina",charset="UTF-8"`
 
 // realmFor is the URL at which the client of r gets tokens: on the host that it
-// asked, unless the configuration has another.
+// asked, unless the configuration has another. A proxy that ends TLS says so in
+// X-Forwarded-Proto. Anyone may say that, and makes only its own answer safer.
 func (s *state) realmFor(r *http.Request) string {
 	if s.realm != "" {
 		return s.realm
 	}
 	scheme := "http"
-	if r.TLS != nil {
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "https"
 	}
 	host := r.Host
