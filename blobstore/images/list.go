@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"iter"
+	"math"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -83,6 +84,25 @@ func (im *Images) tagInfo(ctx context.Context, repo reference.Repository, info b
 // TagNames is Tags without what they name, and needs fewer bucket calls: one a
 // thousand names and one more, as long as nothing was ever deleted from repo.
 func (im *Images) TagNames(ctx context.Context, repo reference.Repository, after reference.Tag) iter.Seq2[reference.Tag, error] {
+	return im.tagNames(ctx, repo, after, math.MaxInt)
+}
+
+// maxPassed is how many tags that have been deleted a page passes over.
+const maxPassed = 1000
+
+// Unfinished is the error of a list that has passed over so much which does not
+// count that it goes on only when it is asked again, after Last.
+type Unfinished struct{ Last reference.Tag }
+
+func (u *Unfinished) Error() string { return "the list goes on after " + string(u.Last) }
+
+// SomeTagNames is TagNames that ends with an *Unfinished once it has passed over
+// a thousand tags that have been deleted, so that a page has an end.
+func (im *Images) SomeTagNames(ctx context.Context, repo reference.Repository, after reference.Tag) iter.Seq2[reference.Tag, error] {
+	return im.tagNames(ctx, repo, after, maxPassed)
+}
+
+func (im *Images) tagNames(ctx context.Context, repo reference.Repository, after reference.Tag, passes int) iter.Seq2[reference.Tag, error] {
 	return func(yield func(reference.Tag, error) bool) {
 		last, some := after, false
 		for infos, err := range readahead.Chunks(im.listTags(ctx, repo, after), pageSize) {
@@ -98,7 +118,7 @@ func (im *Images) TagNames(ctx context.Context, repo reference.Repository, after
 				return
 			}
 			if pruned {
-				im.countingTags(ctx, repo, last)(yield)
+				im.countingTags(ctx, repo, last, passes)(yield)
 				return
 			}
 			for _, info := range infos {
@@ -116,12 +136,33 @@ func (im *Images) TagNames(ctx context.Context, repo reference.Repository, after
 	}
 }
 
-// countingTags yields the names of Tags.
-func (im *Images) countingTags(ctx context.Context, repo reference.Repository, after reference.Tag) iter.Seq2[reference.Tag, error] {
+// countingTags yields the names of Tags, and an *Unfinished when it has passed
+// over as many others as passes says.
+func (im *Images) countingTags(ctx context.Context, repo reference.Repository, after reference.Tag, passes int) iter.Seq2[reference.Tag, error] {
+	type named struct {
+		tag    reference.Tag
+		counts bool
+	}
+	look := func(ctx context.Context, info bucket.Info) (named, error) {
+		t, err := im.tagInfo(ctx, repo, info)
+		return named{reference.Tag(strings.TrimPrefix(info.Key, tagsPrefix(repo))), t.Tag != ""}, err
+	}
 	return func(yield func(reference.Tag, error) bool) {
-		for t, err := range im.Tags(ctx, repo, after) {
-			if !yield(t.Tag, err) || err != nil {
+		passed := 0
+		for t, err := range readahead.Map(ctx, im.listTags(ctx, repo, after), look) {
+			switch {
+			case err != nil:
+				yield("", err)
 				return
+			case t.counts:
+				if !yield(t.tag, nil) {
+					return
+				}
+			default:
+				if passed++; passed >= passes {
+					yield("", &Unfinished{t.tag})
+					return
+				}
 			}
 		}
 	}

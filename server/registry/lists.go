@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"errors"
 	"iter"
 	"net/url"
 	"strconv"
 
+	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/reference"
 )
 
@@ -40,6 +42,13 @@ func link(path string, q url.Values) string {
 	return "<" + (&url.URL{Path: path, RawQuery: q.Encode()}).String() + `>; rel="next"`
 }
 
+// goOn sets the header Link to the page after last.
+func (c *call) goOn(p page, limit int, last string) {
+	if p.n != 0 {
+		c.w.Header().Set("Link", link(c.URL.Path, url.Values{"n": {strconv.Itoa(limit)}, "last": {last}}))
+	}
+}
+
 // collect takes a page of names from all, and sets the header Link when there
 // are more.
 func collect[T ~string](c *call, p page, all iter.Seq2[T, error]) ([]T, error) {
@@ -49,14 +58,15 @@ func collect[T ~string](c *call, p page, all iter.Seq2[T, error]) ([]T, error) {
 		limit = 1 // only to learn whether there is a repository
 	}
 	for name, err := range all {
+		if u, ok := errors.AsType[*images.Unfinished](err); ok {
+			c.goOn(p, limit, string(u.Last))
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
 		if len(names) == limit {
-			if p.n != 0 {
-				q := url.Values{"n": {strconv.Itoa(limit)}, "last": {string(names[limit-1])}}
-				c.w.Header().Set("Link", link(c.URL.Path, q))
-			}
+			c.goOn(p, limit, string(names[limit-1]))
 			break
 		}
 		names = append(names, name)
@@ -79,7 +89,7 @@ func (h *handler) listTags(c *call) error {
 			return err
 		}
 	}
-	tags, err := collect(c, p, h.images.TagNames(c.Context(), c.repo, after))
+	tags, err := collect(c, p, h.images.SomeTagNames(c.Context(), c.repo, after))
 	if err != nil {
 		return err
 	}
