@@ -107,6 +107,9 @@ func (a *appender) readFrom(ctx context.Context, r io.Reader) error {
 		if total += int64(n); a.record.Size > 0 && total > a.record.Size {
 			return fail(ErrSizeMismatch, a.ss.id, "more than the announced %d bytes", a.record.Size)
 		}
+		if err := a.s.tooLarge(a.ss.id, total); err != nil {
+			return err
+		}
 		if a.part != nil && a.n == len(a.part) {
 			if serr := a.send(ctx); serr != nil {
 				return serr
@@ -251,7 +254,7 @@ func (a *appender) store(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	err := a.settle()
-	if err == nil && len(a.rest()) > 0 && !errors.Is(cause, ErrSizeMismatch) {
+	if err == nil && len(a.rest()) > 0 && !errors.Is(cause, ErrSizeMismatch) && !errors.Is(cause, ErrTooLarge) {
 		if a.ss.record.untouched() && a.record.Multipart == "" && len(a.rest()) > MaxInline {
 			err = a.storeFirst(ctx)
 			if err == nil {

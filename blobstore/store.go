@@ -58,6 +58,10 @@ type Options struct {
 	// RecordCache is how long a blob's record is relied on: 15 min.
 	RecordCache time.Duration
 
+	// MaxBlob is how many bytes a blob may have that is uploaded; 0: as many as
+	// the bucket's parts make.
+	MaxBlob int64
+
 	// PartSize is the size in bytes of the parts in which uploads go to the
 	// bucket: 8 MiB, at least the bucket's MinPart, a multiple of 256 KiB.
 	PartSize int64

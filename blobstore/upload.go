@@ -35,7 +35,7 @@ type UploadOptions struct {
 }
 
 // StartUpload begins an upload to repo.
-// Errors: ErrDigestUnsupported, bucket.ErrFull, bucket.ErrUnavailable.
+// Errors: ErrDigestUnsupported, ErrTooLarge, bucket.ErrFull, bucket.ErrUnavailable.
 func (s *Store) StartUpload(ctx context.Context, repo reference.Repository, o UploadOptions) (*Upload, error) {
 	if o.Digest != "" {
 		o.Algorithm = o.Digest.Algorithm()
@@ -45,6 +45,9 @@ func (s *Store) StartUpload(ctx context.Context, repo reference.Repository, o Up
 	}
 	h, err := newHash(o.Algorithm)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.tooLarge(o.Digest, o.Size); err != nil {
 		return nil, err
 	}
 	ss := newSession(s.NewID())
@@ -58,6 +61,14 @@ func (s *Store) StartUpload(ctx context.Context, repo reference.Repository, o Up
 	}
 	s.uploads.Put(ss.id, ss, 1)
 	return &Upload{s, ss}, nil
+}
+
+// tooLarge says whether subject may not have size bytes.
+func (s *Store) tooLarge(subject any, size int64) error {
+	if most := s.options.MaxBlob; most > 0 && size > most {
+		return fail(ErrTooLarge, subject, "more than the %d bytes that a blob may have here", most).remedy("whoever runs the server sets --max-blob")
+	}
+	return nil
 }
 
 // ResumeUpload finds an upload that any server has started in repo. Offset may

@@ -68,19 +68,23 @@ func TestEveryRouteAndCallOnABusyBucket(t *testing.T) {
 	}
 
 	th.RefuseAll()
+	t.Run("refused", func(t *testing.T) {
+		for name, r := range requests {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				r.busy(t, name, servertest.Start(t, servertest.Options{Bucket: b}).HTTP)
+			})
+		}
+		for name, call := range calls {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				busy(t, name, call(servertest.Start(t, servertest.Options{Bucket: b}).Conn))
+			})
+		}
+	})
 	for name, r := range requests {
 		s := servertest.Start(t, servertest.Options{Bucket: b})
-		r.busy(t, name, s.HTTP)
-		s.Stop(t)
-	}
-	for name, call := range calls {
-		s := servertest.Start(t, servertest.Options{Bucket: b})
-		busy(t, name, call(s.Conn))
-		s.Stop(t)
-	}
-	for name, r := range requests {
-		s := servertest.Start(t, servertest.Options{Bucket: b})
-		th.RefuseFirst(2)
+		th.RefuseFirst(1)
 		r.succeeds(t, name, s.HTTP)
 		if th.Refused() == 0 {
 			t.Errorf("%s: nothing was refused", name)
@@ -89,7 +93,7 @@ func TestEveryRouteAndCallOnABusyBucket(t *testing.T) {
 	}
 	for name, call := range calls {
 		s := servertest.Start(t, servertest.Options{Bucket: b})
-		th.RefuseFirst(2)
+		th.RefuseFirst(1)
 		if err := call(s.Conn); err != nil {
 			t.Errorf("%s: a moment in which the bucket was busy was noticed: %v", name, err)
 		}

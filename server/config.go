@@ -83,9 +83,10 @@ type Config struct {
 	// StopWithin is how long requests that are under way may take when the
 	// server stops: 20 s.
 	StopWithin time.Duration
-	// Idle is how long a client may stop sending in the middle of an upload
-	// over gRPC: 1 min.
+	// Idle is how long a client may stand still: 1 min.
 	Idle time.Duration
+	// Limits bound what clients may ask for: DefaultLimits.
+	Limits Limits
 }
 
 func (c Config) withDefaults() Config {
@@ -103,6 +104,15 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Store.Logger == nil {
 		c.Store.Logger = c.Logger
+	}
+	if c.Limits == (Limits{}) {
+		c.Limits = DefaultLimits()
+	}
+	if c.Store.PublishWithin == 0 {
+		c.Store.PublishWithin = c.Limits.UploadAge
+	}
+	if c.Store.MaxBlob == 0 {
+		c.Store.MaxBlob = c.Limits.Blob
 	}
 	if c.StopWithin == 0 {
 		c.StopWithin = DefaultStopWithin

@@ -32,6 +32,9 @@ const (
 // the whole process's.
 func Run(ctx context.Context, cfg Config) error {
 	cfg = cfg.withDefaults()
+	if err := cfg.Limits.Check(); err != nil {
+		return err
+	}
 	limitMemory(cfg.MemoryLimit)
 	d, err := openDoors(ctx, cfg)
 	if err != nil {

@@ -31,6 +31,9 @@ import (
 // returns nil. The caller closes the bucket. Config.Bucket is not looked at.
 func RunOn(ctx context.Context, b bucket.Bucket, cfg Config) error {
 	cfg = cfg.withDefaults()
+	if err := cfg.Limits.Check(); err != nil {
+		return err
+	}
 	d, err := openDoors(ctx, cfg)
 	if err != nil {
 		return err
@@ -80,17 +83,20 @@ func build(b bucket.Bucket, d *doors, sec security, cfg Config) *server {
 	s := &server{cfg: cfg, sec: sec, telemetry: t, pages: &pages{ready: newReadiness(b), metrics: t.ServeMetrics()}}
 	s.store = blobstore.New(b, cfg.Store)
 	s.checker = layers.New(s.store, layers.Options{Logger: cfg.Logger, Realms: cfg.Realms})
-	s.images = images.New(s.store, s.checker, images.Options{Logger: cfg.Logger, AllowSparse: cfg.AllowSparse})
+	s.images = images.New(s.store, s.checker, images.Options{
+		Logger: cfg.Logger, AllowSparse: cfg.AllowSparse, MaxManifest: cfg.Limits.Manifest, MaxDepth: int(cfg.Limits.Depth),
+	})
+	limiter := cfg.Limits.limiter()
 	s.rpc = rpc.New(rpc.Services{
 		Store: s.store, Images: s.images, Fleet: fleet.New(s.store, s.images),
 		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger, Realms: cfg.Realms}),
-	}, rpc.Options{Access: sec.access, TLS: sec.tls("h2"), Logger: cfg.Logger, Telemetry: t, Idle: cfg.Idle})
+	}, cfg.Limits.ofRPC(rpc.Options{Access: sec.access, TLS: sec.tls("h2"), Logger: cfg.Logger, Telemetry: t, Idle: cfg.Idle}, limiter))
 
 	t.Levels(s.levels()...)
 
-	o := registry.Options{
+	o := cfg.Limits.ofRegistry(registry.Options{
 		Access: sec.access, Logger: cfg.Logger, Telemetry: t, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port(), Redirect: cfg.Redirect,
-	}
+	}, limiter)
 	if cfg.Redirect && !s.store.Presigns() {
 		cfg.Logger.Warn(fmt.Sprintf("--redirect does nothing: bucket %s has no presigned URLs, so this server sends all blobs itself", b))
 	}

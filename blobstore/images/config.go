@@ -17,7 +17,7 @@ func parseConfig(b []byte) (*ocispec.Image, error) {
 	if len(b) > MaxConfigSize {
 		return nil, fmt.Errorf("it has %d bytes, at most %d are read", len(b), MaxConfigSize)
 	}
-	if err := checkJSON(b, false); err != nil {
+	if err := checkJSON(b, false, MaxDepth); err != nil {
 		return nil, err
 	}
 	var c ocispec.Image

@@ -29,6 +29,7 @@
 package images
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,6 +53,7 @@ const (
 	MaxDescriptors  = 10_000  // named by one manifest
 	MaxNamed        = 50_000  // named by an index through its manifests
 	MaxTags         = 10      // given with one manifest
+	MaxDepth        = 32      // to which JSON is nested
 )
 
 // parallel is how many calls to the bucket one request makes at once.
@@ -63,6 +65,11 @@ type Options struct {
 	// repository, and an image some of whose layers are not. A config must be
 	// there.
 	AllowSparse bool
+	// MaxManifest is how many bytes a manifest may have that is pushed, and
+	// MaxDepth how deep its JSON may be nested: MaxManifestSize and MaxDepth, and
+	// never more. What is stored already is read by those.
+	MaxManifest int64
+	MaxDepth    int
 	Logger      *slog.Logger // slog.Default()
 }
 
@@ -96,6 +103,8 @@ func New(s *blobstore.Store, l *layers.Checker, o Options) *Images {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.MaxManifest = min(cmp.Or(o.MaxManifest, MaxManifestSize), MaxManifestSize)
+	o.MaxDepth = min(cmp.Or(o.MaxDepth, MaxDepth), MaxDepth)
 	im := &Images{
 		store: s, records: s.Records(), links: s.Links(), bucket: s.Bucket(), clock: s.Clock(),
 		checker: l, options: o, log: o.Logger,
@@ -106,6 +115,9 @@ func New(s *blobstore.Store, l *layers.Checker, o Options) *Images {
 	s.OnPublish(func(p blobstore.Published) { im.fresh.Put(p.Digest, im.clock.Now(), 1) })
 	return im
 }
+
+// MaxManifest is how many bytes a manifest may have that is pushed.
+func (im *Images) MaxManifest() int64 { return im.options.MaxManifest }
 
 // Where things are. No part of a repository's name begins with "_".
 func manifestsPrefix(repo reference.Repository) string {

@@ -9,17 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// What bounds the memory that reading a manifest or a config takes: how deep its
-// JSON is nested, and how many members one object or array has.
-const (
-	maxDepth   = 32
-	maxMembers = 20_000
-)
+// maxMembers is how many members one object or array has. With MaxDepth it bounds
+// the memory that reading a manifest or a config takes.
+const maxMembers = 20_000
 
 // checkJSON says what is wrong with b as one JSON value that every parser reads
-// alike: encoding, syntax, bounds, and, if unique is set, keys given twice, of
-// which some parsers take the first and some the last.
-func checkJSON(b []byte, unique bool) error {
+// alike: encoding, syntax, bounds, of which depth is one, and, if unique is set,
+// keys given twice, of which some parsers take the first and some the last.
+func checkJSON(b []byte, unique bool, depth int) error {
 	if !utf8.Valid(b) {
 		return errors.New("it is not UTF-8")
 	}
@@ -61,8 +58,8 @@ func checkJSON(b []byte, unique bool) error {
 		}
 		switch {
 		case tok == json.Delim('{'), tok == json.Delim('['):
-			if len(stack) == maxDepth {
-				return fmt.Errorf("it is nested more than %d deep", maxDepth)
+			if len(stack) == depth {
+				return fmt.Errorf("it is nested more than %d deep", depth)
 			}
 			l := level{}
 			if tok == json.Delim('{') {

@@ -26,11 +26,17 @@ type parsed struct {
 // parse checks b, which came with the media type given ("" when none did).
 // Errors: ErrManifestInvalid, ErrTooLarge.
 func parse(mediaType string, b []byte) (*parsed, error) {
-	if len(b) > MaxManifestSize {
-		return nil, remedy(fail(blobstore.ErrTooLarge, "manifest", "%d bytes, at most %d are accepted", len(b), MaxManifestSize),
+	return parseWithin(mediaType, b, MaxManifestSize, MaxDepth)
+}
+
+// parseWithin is parse for a manifest of at most so many bytes, whose JSON is
+// nested no deeper than depth.
+func parseWithin(mediaType string, b []byte, most int64, depth int) (*parsed, error) {
+	if int64(len(b)) > most {
+		return nil, remedy(fail(blobstore.ErrTooLarge, "manifest", "%d bytes, at most %d are accepted", len(b), most),
 			"keep what is large in blobs that the manifest names")
 	}
-	p, err := parseFields(mediaType, b)
+	p, err := parseFields(mediaType, b, depth)
 	if e, ok := errors.AsType[*blobstore.Error](err); ok {
 		return nil, e
 	}
@@ -40,8 +46,8 @@ func parse(mediaType string, b []byte) (*parsed, error) {
 	return p, nil
 }
 
-func parseFields(mediaType string, b []byte) (*parsed, error) {
-	if err := checkJSON(b, true); err != nil {
+func parseFields(mediaType string, b []byte, depth int) (*parsed, error) {
+	if err := checkJSON(b, true, depth); err != nil {
 		return nil, err
 	}
 	var o object

@@ -125,12 +125,13 @@ func keys(n int) string {
 }
 
 func TestAcceptChecksTheDigest(t *testing.T) {
-	_, _, err := accept(PutOptions{Bytes: []byte(image), Digest: digest.FromString("another")})
+	im := &Images{options: Options{MaxManifest: MaxManifestSize, MaxDepth: MaxDepth}}
+	_, _, err := im.accept(PutOptions{Bytes: []byte(image), Digest: digest.FromString("another")})
 	e, ok := errors.AsType[*blobstore.Error](err)
 	if !ok || !errors.Is(err, blobstore.ErrDigestMismatch) || e.Facts["actual"] != digest.FromString(image).String() {
 		t.Errorf("%v", err)
 	}
-	_, _, err = accept(PutOptions{Bytes: []byte("{}")})
+	_, _, err = im.accept(PutOptions{Bytes: []byte("{}")})
 	if e, ok := errors.AsType[*blobstore.Error](err); !ok || e.Subject != digest.FromString("{}").String() {
 		t.Errorf("the error does not name the manifest: %v", err)
 	}

@@ -18,14 +18,14 @@ const maxAttempts = 16
 // returns without error all that the manifest names is there and stays, and the
 // tags name it.
 //
-// Errors: blobstore.ErrTooLarge over MaxManifestSize; ErrManifestInvalid;
+// Errors: blobstore.ErrTooLarge over Options.MaxManifest; ErrManifestInvalid;
 // ErrDigestMismatch (fact "actual"); ErrManifestBlobUnknown when the repository
 // lacks something it names (fact "missing": the digests, separated by spaces,
 // at most 100); ErrTagConflict (fact "actual": what the tag names, or "absent");
 // bucket.ErrFull; bucket.ErrUnavailable, after which the manifest and tags may
 // or may not be there.
 func (im *Images) Put(ctx context.Context, repo reference.Repository, o PutOptions) (Manifest, error) {
-	m, p, err := accept(o)
+	m, p, err := im.accept(o)
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -52,8 +52,8 @@ func (im *Images) Put(ctx context.Context, repo reference.Repository, o PutOptio
 }
 
 // accept checks what has come by itself.
-func accept(o PutOptions) (Manifest, *parsed, error) {
-	p, err := parse(o.MediaType, o.Bytes)
+func (im *Images) accept(o PutOptions) (Manifest, *parsed, error) {
+	p, err := parseWithin(o.MediaType, o.Bytes, im.options.MaxManifest, im.options.MaxDepth)
 	alg := digest.SHA256
 	if o.Digest != "" {
 		if _, derr := reference.ParseDigest(string(o.Digest)); derr != nil {

@@ -11,6 +11,7 @@ import (
 )
 
 func (a *app) serve() *cobra.Command {
+	var limits func(*server.Config) error
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve images: the OCI registry and Lamina's own API over one bucket",
@@ -50,6 +51,9 @@ An address may be "off".`,
 			cfg.Access, _ = f.GetString("access")
 			cfg.TLSCert, _ = f.GetString("tls-cert")
 			cfg.TLSKey, _ = f.GetString("tls-key")
+			if err := limits(&cfg); err != nil {
+				return err
+			}
 			slog.SetDefault(log)
 			return server.Run(cmd.Context(), cfg)
 		},
@@ -66,6 +70,7 @@ An address may be "off".`,
 	f.String("access", "", "the `FILE` that says who may do what; or open")
 	f.String("tls-cert", "", "a `FILE` with the certificate for both APIs (and its chain), in PEM; read again when it changes")
 	f.String("tls-key", "", "the `FILE` with its key")
+	limits = addLimits(f)
 	addLog(cmd)
 	return cmd
 }

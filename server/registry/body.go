@@ -4,15 +4,18 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/laminastore/lamina/server/limit"
 )
 
 // A body is the body of a request. Reading fails with os.ErrDeadlineExceeded
-// when the client sends nothing for the idle time; time in which nobody reads
-// is not counted.
+// when the client sends nothing for the idle time, and with errClientSlow when
+// it does not keep the pace; time in which nobody reads is not counted.
 type body struct {
 	src  io.ReadCloser
 	rc   *http.ResponseController
 	idle time.Duration
+	pace limit.Pace
 	// armed is when the read deadline was last set.
 	armed time.Time
 	// strict is for HTTP/2, where a deadline that passes while nobody reads
@@ -25,17 +28,21 @@ type body struct {
 	eof      bool
 }
 
-func newBody(rw http.ResponseWriter, r *http.Request, idle time.Duration) *body {
-	return &body{src: r.Body, rc: http.NewResponseController(rw), idle: idle, strict: r.ProtoMajor >= 2, eof: r.ContentLength == 0}
+func newBody(rw http.ResponseWriter, r *http.Request, idle time.Duration, minRate int64) *body {
+	return &body{src: r.Body, rc: http.NewResponseController(rw), idle: idle, pace: limit.Pace{Rate: minRate, Over: idle}, strict: r.ProtoMajor >= 2, eof: r.ContentLength == 0}
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	if now := time.Now(); b.strict || now.Sub(b.armed) > b.idle/8 {
+	now := time.Now()
+	if b.strict || now.Sub(b.armed) > b.idle/8 {
 		b.armed = now
 		_ = b.rc.SetReadDeadline(now.Add(b.idle)) // a recorder in a test has none
 	}
 	n, err := b.src.Read(p)
 	b.received += int64(n)
+	if !b.pace.Keeps(n, time.Since(now)) && err == nil {
+		err = errClientSlow
+	}
 	switch {
 	case err == io.EOF:
 		b.eof = true

@@ -13,6 +13,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/reference"
 	"github.com/laminastore/lamina/server/access"
+	"github.com/laminastore/lamina/server/limit"
 )
 
 // The error codes of the distribution specification, "Error Codes", and two
@@ -45,6 +46,7 @@ var (
 	errManyTags   = errors.New("too many tags")
 	errCondition  = errors.New("precondition failed")
 	errClientIdle = errors.New("client stopped sending")
+	errClientSlow = errors.New("client is too slow")
 	errClientGone = errors.New("connection broke off")
 	errLength     = errors.New("length does not match")
 )
@@ -113,8 +115,11 @@ var table = []row{
 	{errManyTags, codeUnsupported, http.StatusRequestURITooLong, 0, ""},
 	{errCondition, codeDenied, http.StatusPreconditionFailed, 0, ""},
 	{errClientIdle, codeUploadInvalid, http.StatusRequestTimeout, 0, ""},
+	{errClientSlow, codeUploadInvalid, http.StatusRequestTimeout, 0, ""},
 	{errClientGone, codeSizeInvalid, http.StatusBadRequest, 0, ""},
 	{errLength, codeSizeInvalid, http.StatusBadRequest, 0, ""},
+
+	{limit.ErrTooMany, codeTooManyRequests, http.StatusTooManyRequests, 1, ""},
 
 	{bucket.ErrFull, codeUnavailable, http.StatusInsufficientStorage, 0, bucketFull},
 	{bucket.ErrBusy, codeUnavailable, http.StatusServiceUnavailable, 5, bucketBusy},
@@ -227,8 +232,8 @@ func writeError(w *response, r *http.Request, to row, err error) {
 	if jerr != nil { // cannot happen: strings only
 		body = []byte(`{"errors":[{"code":"` + codeUnknown + `"}]}`)
 	}
-	if to.retry > 0 {
-		h.Set("Retry-After", strconv.Itoa(to.retry))
+	if s := to.retryAfter(err); s > 0 {
+		h.Set("Retry-After", strconv.Itoa(s))
 	}
 	if c := contentRangeOf(err); c != "" {
 		h.Set("Content-Range", c)

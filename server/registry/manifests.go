@@ -84,7 +84,7 @@ func (h *handler) pushManifest(c *call) error {
 			return failure(errHeader, "Content-Type: "+clipQuote(ct), "", "use the manifest's mediaType")
 		}
 	}
-	if o.Bytes, err = c.manifestBody(); err != nil {
+	if o.Bytes, err = c.manifestBody(h.images.MaxManifest()); err != nil {
 		return err
 	}
 	m, err := h.images.Put(c.Context(), c.repo, o)
@@ -106,26 +106,20 @@ func (h *handler) pushManifest(c *call) error {
 	return nil
 }
 
-// manifestBody reads a manifest. Errors: blobstore.ErrTooLarge, and readError's.
-func (c *call) manifestBody() ([]byte, error) {
-	tooLarge := failure(blobstore.ErrTooLarge, "manifest", "more than "+itoa(images.MaxManifestSize)+" bytes",
+// manifestBody reads a manifest of at most so many bytes. Errors: blobstore.ErrTooLarge, and readError's.
+func (c *call) manifestBody(most int64) ([]byte, error) {
+	tooLarge := failure(blobstore.ErrTooLarge, "manifest", "more than "+itoa(most)+" bytes",
 		"put what is large into a blob and name that in the manifest")
-	if c.ContentLength > images.MaxManifestSize {
-		tooLarge.Detail = itoa(c.ContentLength) + " bytes, allowed are " + itoa(images.MaxManifestSize)
+	if c.ContentLength > most {
+		tooLarge.Detail = itoa(c.ContentLength) + " bytes, allowed are " + itoa(most)
 		return nil, tooLarge
 	}
-	var b []byte
-	var err error
-	if c.ContentLength >= 0 {
-		b = make([]byte, c.ContentLength)
-		_, err = io.ReadFull(c.Body, b)
-	} else {
-		b, err = io.ReadAll(io.LimitReader(c.Body, images.MaxManifestSize+1))
-	}
+	// The memory grows with what comes, not with what is announced.
+	b, err := io.ReadAll(io.LimitReader(c.Body, most+1))
 	switch {
 	case err != nil:
 		return nil, c.readError(err)
-	case len(b) > images.MaxManifestSize:
+	case int64(len(b)) > most:
 		return nil, tooLarge
 	}
 	return b, nil

@@ -33,6 +33,7 @@
 package registry
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"time"
@@ -41,6 +42,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/server/access"
 	"github.com/laminastore/lamina/server/cursor"
+	"github.com/laminastore/lamina/server/limit"
 	"github.com/laminastore/lamina/server/telemetry"
 )
 
@@ -53,6 +55,18 @@ type Options struct {
 	// the server waits for it: 1 min. The time that the bucket takes is not
 	// counted.
 	IdleTimeout time.Duration
+	// MinRate is how many bytes a second a client must send or take, as long as
+	// the server waits for it, over each IdleTimeout: 0 means any.
+	MinRate int64
+	// HeaderTimeout is how long the header of a request may take: 30 s.
+	HeaderTimeout time.Duration
+	// MaxHeader is how many bytes it may have: 64 KiB.
+	MaxHeader int
+	// MaxStreams is how many requests one connection may make at once in HTTP/2:
+	// 128.
+	MaxStreams int
+	// Limiter counts requests; nil means that none is refused.
+	Limiter *limit.Limiter
 	// Access says who may do what: access.AllowAll().
 	Access *access.Control
 	// Redirect sends clients to the bucket itself for blobs, where the bucket has
@@ -71,8 +85,10 @@ const (
 	// MaxPage is how many names a list has at most; the rest is on further
 	// pages, by the header Link.
 	MaxPage = 1000
-	// maxHeader is how many bytes the header of a request may have.
-	maxHeader = 64 << 10
+
+	defaultMaxHeader     = 64 << 10 // bytes
+	defaultMaxStreams    = 128
+	defaultHeaderTimeout = 30 * time.Second
 )
 
 type handler struct {
@@ -109,9 +125,10 @@ func NewServer(h http.Handler, opts Options) *http.Server {
 	}
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 30 * time.Second,
+		ReadHeaderTimeout: cmp.Or(opts.HeaderTimeout, defaultHeaderTimeout),
 		IdleTimeout:       2 * time.Minute, // between two requests
-		MaxHeaderBytes:    maxHeader,
+		MaxHeaderBytes:    cmp.Or(opts.MaxHeader, defaultMaxHeader),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: cmp.Or(opts.MaxStreams, defaultMaxStreams)},
 		ErrorLog:          slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -5,15 +5,18 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/laminastore/lamina/server/limit"
 )
 
 // A response is an http.ResponseWriter that gives up on a client which takes
-// nothing for the idle time, and keeps count for the log. The time between two
+// nothing for the idle time or does not keep the pace, and keeps count for the log. The time between two
 // writes is not counted.
 type response struct {
 	http.ResponseWriter
 	rc   *http.ResponseController
 	idle time.Duration
+	pace limit.Pace
 	// armed is when the write deadline was last set.
 	armed time.Time
 	// strict is for HTTP/2, where a deadline that passes while nobody writes
@@ -26,8 +29,8 @@ type response struct {
 	err    error // the first error of writing
 }
 
-func newResponse(rw http.ResponseWriter, r *http.Request, idle time.Duration) *response {
-	return &response{ResponseWriter: rw, rc: http.NewResponseController(rw), idle: idle, strict: r.ProtoMajor >= 2, status: http.StatusOK}
+func newResponse(rw http.ResponseWriter, r *http.Request, idle time.Duration, minRate int64) *response {
+	return &response{ResponseWriter: rw, rc: http.NewResponseController(rw), idle: idle, pace: limit.Pace{Rate: minRate, Over: idle}, strict: r.ProtoMajor >= 2, status: http.StatusOK}
 }
 
 // setStatus says with which status the answer will begin. Unlike WriteHeader it
@@ -50,8 +53,8 @@ func (w *response) begin() {
 }
 
 // arm moves the deadline, though not for every little write.
-func (w *response) arm() {
-	if now := time.Now(); w.strict || now.Sub(w.armed) > w.idle/8 {
+func (w *response) arm(now time.Time) {
+	if w.strict || now.Sub(w.armed) > w.idle/8 {
 		w.armed = now
 		_ = w.rc.SetWriteDeadline(now.Add(w.idle)) // a recorder in a test has none
 	}
@@ -65,8 +68,12 @@ func (w *response) Write(p []byte) (n int, err error) {
 	w.begin()
 	for len(p) > 0 && err == nil {
 		var m int
-		w.arm()
+		now := time.Now()
+		w.arm(now)
 		m, err = w.ResponseWriter.Write(p[:min(len(p), writeStep)])
+		if !w.pace.Keeps(m, time.Since(now)) && err == nil {
+			err = errClientSlow
+		}
 		n, p = n+m, p[m:]
 	}
 	if w.strict {

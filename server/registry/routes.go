@@ -7,6 +7,7 @@ import (
 
 	"github.com/laminastore/lamina/reference"
 	"github.com/laminastore/lamina/server/access"
+	"github.com/laminastore/lamina/server/limit"
 )
 
 // An action is what a request does to a repository: what access rules are about.
@@ -72,6 +73,8 @@ type call struct {
 	*http.Request
 	w    *response
 	body *body
+	// limited is how the request is counted; nil: not.
+	limited *limit.Request
 	// What the path says. arg is not checked yet: it may be anything.
 	route *route
 	repo  reference.Repository

@@ -18,8 +18,8 @@ import (
 // ServeHTTP answers one request and writes its line into the log.
 func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	w := newResponse(rw, r, h.opts.IdleTimeout)
-	b := newBody(rw, r, h.opts.IdleTimeout)
+	w := newResponse(rw, r, h.opts.IdleTimeout, h.opts.MinRate)
+	b := newBody(rw, r, h.opts.IdleTimeout, h.opts.MinRate)
 	r.Body = b
 	c := &call{Request: r, w: w, body: b, route: unrouted, open: h.opts.Access.Open()}
 	id := telemetry.RequestID(r.Header.Get("X-Request-Id"))
@@ -35,6 +35,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		status, cut := h.end(c, err)
 		h.logLine(c, id, began, status, err)
 		measured(telemetry.Answer{Status: status, Code: codeOf(status, err), Received: b.received, Sent: w.sent, Err: err})
+		c.leave(status, err)
 		if cut {
 			// The client must not take what it has for the whole.
 			panic(http.ErrAbortHandler)
@@ -42,9 +43,15 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}()
 	err = c.resolve()
 	c.Request, measured = h.opts.Telemetry.Request(c.Request, c.route.name, string(c.repo))
+	if over := c.enter(h.opts.Limiter); over != nil {
+		err = over
+	}
 	if err == nil {
 		h.tellGRPC(c)
 		err = h.admit(c)
+	}
+	if err == nil {
+		err = c.admitted()
 	}
 	if err == nil {
 		err = c.route.serve(h, c)
@@ -62,7 +69,7 @@ func (h *handler) end(c *call, err error) (status int, cut bool) {
 	}
 	// The server ends the context whenever reading from the connection fails,
 	// also by a deadline.
-	gone := c.w.err != nil || errors.Is(err, errClientGone) || c.Context().Err() != nil && !errors.Is(err, errClientIdle)
+	gone := c.w.err != nil || errors.Is(err, errClientGone) || c.Context().Err() != nil && !errors.Is(err, errClientIdle) && !errors.Is(err, errClientSlow)
 	if !c.w.begun {
 		to := classify(err)
 		if gone && !errors.Is(err, errClientGone) {
@@ -118,9 +125,13 @@ func (c *call) readError(err error) error {
 		got += " of " + itoa(c.ContentLength)
 	}
 	e := failure(errClientGone, c.Method+" "+clipQuote(c.URL.Path), "the body ended after "+got, "send it again")
-	if errors.Is(c.body.err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(c.body.err, os.ErrDeadlineExceeded):
 		c.w.Header().Set("Connection", "close")
 		e.Class, e.Detail = errClientIdle, "nothing came for "+c.body.idle.String()+" after "+got
+	case errors.Is(c.body.err, errClientSlow):
+		c.w.Header().Set("Connection", "close")
+		e.Class, e.Detail = errClientSlow, got+" came, in the end fewer than "+itoa(c.body.pace.Rate)+" a second"
 	}
 	if c.route.resource == resUpload {
 		e.Remedy = "go on at the offset that the upload's status says"

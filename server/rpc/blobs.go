@@ -21,6 +21,7 @@ type blobs struct {
 	pb.UnimplementedBlobsServer
 	store   *blobstore.Store
 	idle    time.Duration
+	minRate int64 // bytes a second
 	streams *sync.WaitGroup
 }
 

@@ -19,6 +19,7 @@ import (
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/reference"
 	"github.com/laminastore/lamina/server/access"
+	"github.com/laminastore/lamina/server/limit"
 )
 
 // Domain is the domain of every google.rpc.ErrorInfo that this server sends.
@@ -91,6 +92,7 @@ var table = []row{
 	{reference.ErrDigest, codes.InvalidArgument, pb.Reason_REASON_DIGEST_INVALID, 0},
 	{reference.ErrReference, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID, 0},
 
+	{limit.ErrTooMany, codes.ResourceExhausted, pb.Reason_REASON_TOO_MANY_REQUESTS, time.Second},
 	{bucket.ErrFull, codes.ResourceExhausted, pb.Reason_REASON_BUCKET_FULL, 0},
 	{bucket.ErrBusy, codes.Unavailable, pb.Reason_REASON_BUCKET_BUSY, 5 * time.Second},
 	{bucket.ErrUnavailable, codes.Unavailable, pb.Reason_REASON_BUCKET_UNAVAILABLE, 2 * time.Second},
@@ -154,8 +156,8 @@ func toStatus(ctx context.Context, err error, requestID string) *status.Status {
 			details = append(details, tell(info, e)...)
 		}
 	}
-	if r.retry > 0 {
-		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(r.retry)})
+	if after := r.retryAfter(err); after > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 	}
 	s, err := status.New(r.code, message).WithDetails(details...)
 	if err != nil {

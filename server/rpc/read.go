@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/laminastore/lamina/blobstore"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/server/limit"
 )
 
 type grpcReadStream = grpc.ServerStreamingServer[pb.BlobsReadResponse]
@@ -19,7 +21,7 @@ type grpcReadStream = grpc.ServerStreamingServer[pb.BlobsReadResponse]
 // that takes nothing any more: gRPC has no deadline for one message, so what
 // sends is in another goroutine, which ends with the stream.
 func (s *blobs) send(r *blobstore.Reader, stream grpcReadStream) error {
-	w := &dataWriter{stream: stream, idle: s.idle, timer: time.NewTimer(s.idle)}
+	w := &dataWriter{stream: stream, idle: s.idle, pace: limit.Pace{Rate: s.minRate, Over: s.idle}, timer: time.NewTimer(s.idle)}
 	w.timer.Stop()
 	done := make(chan error, 1)
 	s.streams.Go(func() {
@@ -47,6 +49,7 @@ func (s *blobs) send(r *blobstore.Reader, stream grpcReadStream) error {
 type dataWriter struct {
 	stream grpcReadStream
 	idle   time.Duration
+	pace   limit.Pace
 	timer  *time.Timer // runs while a message waits for the client
 }
 
@@ -56,9 +59,16 @@ func (w *dataWriter) Write(p []byte) (int, error) {
 	done := 0
 	for len(p) > 0 {
 		n := min(len(p), maxData)
+		began := time.Now()
 		w.timer.Reset(w.idle)
 		err := w.stream.Send(&pb.BlobsReadResponse{Data: p[:n]})
 		w.timer.Stop()
+		if !w.pace.Keeps(n, time.Since(began)) && err == nil {
+			err = &blobstore.Error{
+				Class: errReadIdle, Detail: "fewer than " + strconv.FormatInt(w.pace.Rate, 10) + " bytes a second were taken",
+				Remedy: "read on from where you are",
+			}
+		}
 		if err != nil {
 			return done, err
 		}

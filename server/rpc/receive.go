@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/laminastore/lamina/blobstore"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
+	"github.com/laminastore/lamina/server/limit"
 )
 
 // maxData is how many bytes one message of a stream carries.
@@ -22,6 +24,7 @@ type writeStream = grpc.BidiStreamingServer[pb.BlobsWriteRequest, pb.BlobsWriteR
 type receiver struct {
 	stream writeStream
 	idle   time.Duration
+	pace   limit.Pace
 	timer  *time.Timer
 	got    chan received
 }
@@ -33,8 +36,9 @@ type received struct {
 
 // receive starts to receive. The goroutine ends with the stream, which is soon
 // after the handler has returned; running counts it.
-func receive(stream writeStream, idle time.Duration, running *sync.WaitGroup) *receiver {
-	r := &receiver{stream: stream, idle: idle, timer: time.NewTimer(idle), got: make(chan received)}
+func receive(stream writeStream, idle time.Duration, minRate int64, running *sync.WaitGroup) *receiver {
+	pace := limit.Pace{Rate: minRate, Over: idle}
+	r := &receiver{stream: stream, idle: idle, pace: pace, timer: time.NewTimer(idle), got: make(chan received)}
 	running.Go(func() {
 		for {
 			m, err := stream.Recv()
@@ -53,10 +57,17 @@ func receive(stream writeStream, idle time.Duration, running *sync.WaitGroup) *r
 
 // next returns the next message; io.EOF after the last one. Errors: errUploadIdle.
 func (r *receiver) next() (*pb.BlobsWriteRequest, error) {
+	began := time.Now()
 	r.timer.Reset(r.idle)
 	defer r.timer.Stop()
 	select {
 	case got := <-r.got:
+		if !r.pace.Keeps(len(got.m.GetData()), time.Since(began)) && got.err == nil {
+			return nil, &blobstore.Error{
+				Class: errUploadIdle, Detail: "fewer than " + strconv.FormatInt(r.pace.Rate, 10) + " bytes a second came",
+				Remedy: "what has arrived is kept: resume with the upload id",
+			}
+		}
 		return got.m, got.err
 	case <-r.timer.C:
 		return nil, &blobstore.Error{

@@ -5,6 +5,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -27,6 +28,7 @@ import (
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/server/access"
 	"github.com/laminastore/lamina/server/cursor"
+	"github.com/laminastore/lamina/server/limit"
 	"github.com/laminastore/lamina/server/telemetry"
 )
 
@@ -45,6 +47,15 @@ type Options struct {
 	Telemetry *telemetry.Telemetry
 	// Idle is how long a stream may stand still because of its client: 1 min.
 	Idle time.Duration
+	// MinRate is how many bytes a second a client must send or take, as long as
+	// the server waits for it, over each Idle: 0 means any.
+	MinRate int64
+	// MaxMessage is how many bytes a message from a client may have: 8 MiB.
+	MaxMessage int
+	// MaxStreams is how many calls one connection may make at once: 128.
+	MaxStreams int
+	// Limiter counts calls; nil means that none is refused.
+	Limiter *limit.Limiter
 	// Access says who may do what: access.AllowAll().
 	Access *access.Control
 	// TLS, if set, is spoken on the listener.
@@ -52,10 +63,10 @@ type Options struct {
 }
 
 const (
-	maxReceive = 8 << 20 // the largest message: a manifest of 4 MiB with room
-	// maxStreams bounds what one connection does at once, and with the
+	defaultMaxMessage = 8 << 20 // a manifest of 4 MiB with room
+	// defaultMaxStreams bounds what one connection does at once, and with the
 	// windows below what it takes in memory.
-	maxStreams = 128
+	defaultMaxStreams = 128
 	// Windows are how much a client may send ahead. A connection's fills a link
 	// of 1 Gbit/s with 30 ms; gRPC's own estimate would grow to 16 MiB.
 	streamWindow     = 2 << 20
@@ -87,15 +98,16 @@ func New(s Services, o Options) *Server {
 		creds = credentials.NewTLS(o.TLS)
 	}
 	g := &guard{access: o.Access}
+	m := limiter{o.Limiter}
 	srv := &Server{}
 	measured := o.Telemetry.RPCs()
 	srv.grpc = grpc.NewServer(append(measured.Options(),
 		grpc.Creds(creds),
-		grpc.ChainUnaryInterceptor(unary(o.Logger), g.unary),
-		grpc.ChainStreamInterceptor(streaming(o.Logger), g.stream),
-		grpc.MaxRecvMsgSize(maxReceive),
+		grpc.ChainUnaryInterceptor(unary(o.Logger), m.enterUnary, g.unary, m.admittedUnary),
+		grpc.ChainStreamInterceptor(streaming(o.Logger), m.enterStream, g.stream, m.admittedStream),
+		grpc.MaxRecvMsgSize(cmp.Or(o.MaxMessage, defaultMaxMessage)),
 		grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxConcurrentStreams(uint32(cmp.Or(o.MaxStreams, defaultMaxStreams))),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connectionWindow),
 		grpc.ConnectionTimeout(20*time.Second),
@@ -105,7 +117,7 @@ func New(s Services, o Options) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 	)...)
-	pb.RegisterBlobsServer(srv.grpc, &blobs{store: s.Store, idle: o.Idle, streams: &srv.streams})
+	pb.RegisterBlobsServer(srv.grpc, &blobs{store: s.Store, idle: o.Idle, minRate: o.MinRate, streams: &srv.streams})
 	pb.RegisterImagesServer(srv.grpc, &imageService{images: s.Images, cursors: cursor.New(s.Store.Records())})
 	pb.RegisterSnapshotsServer(srv.grpc, &snapshots{fleet: s.Fleet, open: o.Access.Open()})
 	pb.RegisterUsageServer(srv.grpc, &usageService{usage: s.Usage})

@@ -19,7 +19,7 @@ import (
 // that brought them into a part for the bucket, and are nowhere else, so what a
 // stream takes does not grow with the blob.
 func (s *blobs) Write(stream writeStream) error {
-	from := receive(stream, s.idle, s.streams)
+	from := receive(stream, s.idle, s.minRate, s.streams)
 	m, err := from.next()
 	if err == io.EOF {
 		return argument("repository", "the stream ended before its first message")
