@@ -59,6 +59,15 @@ func loadConfig(file string, files *reload.Files) (*config, error) {
 		return nil, err
 	}
 	l := &loader{source: src, dir: filepath.Dir(file), files: files, cfg: &config{}}
+	l.check(f)
+	if err := l.err(); err != nil {
+		return nil, err
+	}
+	return l.cfg, nil
+}
+
+// check works out what the file says. What others refer to comes first.
+func (l *loader) check(f *configFile) {
 	l.users(f)
 	l.tokens(f)
 	l.issuers(f)
@@ -66,10 +75,6 @@ func loadConfig(file string, files *reload.Files) (*config, error) {
 	l.groups(f)
 	l.policies(f)
 	l.roles(f)
-	if err := l.err(); err != nil {
-		return nil, err
-	}
-	return l.cfg, nil
 }
 
 // read reads a file that the configuration names, relative to its own folder.

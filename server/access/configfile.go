@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -88,15 +89,10 @@ func decode(name string, text []byte) (*configFile, *source, error) {
 	src := &source{name: name}
 	var f configFile
 	md, err := toml.Decode(string(text), &f)
-	if err != nil {
-		line, message := 0, err.Error()
-		if p, ok := errors.AsType[toml.ParseError](err); ok {
-			line, message = p.Position.Line, p.Message
-			if message == "" {
-				message = strings.TrimPrefix(err.Error(), "toml: ")
-			}
-		}
-		return nil, nil, fmt.Errorf("%w: %s:%d: %s", ErrConfig, name, line, message)
+	if p, ok := errors.AsType[toml.ParseError](err); ok {
+		return nil, nil, fmt.Errorf("%w: %s:%d: %s", ErrConfig, name, p.Position.Line, cmp.Or(p.Message, "it is no TOML"))
+	} else if err != nil { // a value of another type; the text has the line
+		return nil, nil, fmt.Errorf("%w: %s: %s", ErrConfig, name, strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	src.lines = indexLines(string(text))
 	for _, key := range md.Undecoded() {

@@ -41,7 +41,7 @@ func (c *Control) Identify(ctx context.Context, cr Credentials) (*Caller, error)
 // logRefusal logs why somebody was not let in; never what was shown.
 func (c *Control) logRefusal(ctx context.Context, cr Credentials, err error) {
 	scheme, _, _ := strings.Cut(cr.Authorization, " ")
-	if len(scheme) > 16 {
+	if !strings.EqualFold(scheme, "Basic") && !strings.EqualFold(scheme, "Bearer") {
 		scheme = "" // it may be a secret that has lost its scheme
 	}
 	attrs := []any{"from", cr.Remote, "scheme", scheme, "error", err}

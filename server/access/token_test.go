@@ -1,0 +1,361 @@
+package access_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/server/access"
+	"github.com/laminastore/lamina/server/access/accesstest"
+)
+
+const app = "team/app"
+
+// part decodes a part of a token.
+func part(t *testing.T, token string, n int) map[string]any {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v map[string]any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// forged are tokens made of a good one, which somebody without the key can make.
+func forged(t *testing.T, good string, public any) map[string]string {
+	t.Helper()
+	parts := strings.Split(good, ".")
+	head, claims := part(t, good, 0), part(t, good, 1)
+	kid, _ := head["kid"].(string)
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(change func(map[string]any)) string {
+		c := part(t, good, 1)
+		change(c)
+		return parts[0] + "." + encode(t, c) + "." + parts[2]
+	}
+	return map[string]string{
+		"alg none":                 encode(t, map[string]any{"alg": "none", "kid": kid}) + "." + parts[1] + ".",
+		"alg none with signature":  encode(t, map[string]any{"alg": "none", "kid": kid}) + "." + parts[1] + "." + parts[2],
+		"HMAC with the public key": accesstest.SignWith(t, jose.HS256, der, kid, claims),
+		"another key by its id":    accesstest.SignWith(t, jose.ES256, other, kid, claims),
+		"later expiry":             with(func(c map[string]any) { c["exp"] = time.Now().Add(90 * time.Hour).Unix() }),
+		"another subject":          with(func(c map[string]any) { c["sub"], c["who"] = "root", map[string]any{"kind": "user", "name": "owner"} }),
+		"key in the header":        encode(t, map[string]any{"alg": "ES256", "kid": kid, "jwk": jose.JSONWebKey{Key: other.Public()}}) + "." + parts[1] + "." + parts[2],
+		"no signature":             parts[0] + "." + parts[1] + ".",
+		"cut off":                  good[:len(good)-3],
+		"a part too many":          good + ".x",
+		"no token":                 "x",
+		"empty":                    "",
+		"too long":                 good + strings.Repeat("A", 20<<10),
+		"id that is a path":        encode(t, map[string]any{"alg": "ES256", "kid": "../tags/x"}) + "." + parts[1] + "." + parts[2],
+	}
+}
+
+func TestForgedTokensOfOurOwn(t *testing.T) {
+	w := newWorld(t)
+	good := token(t, w.Control, w.Owner, "repository:team/app:pull")
+	if _, err := w.bearer(w.Control, t, good); err != nil {
+		t.Fatal(err)
+	}
+	for name, tok := range forged(t, good, w.publicKey(t, good)) {
+		if c, err := w.bearer(w.Control, t, tok); !errors.Is(err, access.ErrCredentials) {
+			t.Errorf("%s: %v, %v", name, c, err)
+		}
+	}
+	// What an issuer signs is not ours, whatever it says of itself.
+	claims := part(t, good, 1)
+	if _, err := w.bearer(w.Control, t, w.Issuer.Sign(claims)); !errors.Is(err, access.ErrCredentials) {
+		t.Errorf("an issuer's: %v", err)
+	}
+}
+
+// publicKey is the key in the record that a token's header names.
+func (w *world) publicKey(t *testing.T, token string) any {
+	t.Helper()
+	r, _, err := w.bucket.Get(t.Context(), w.keyOf(t, token), 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var rec struct {
+		Key jose.JSONWebKey `json:"key"`
+	}
+	if err := json.NewDecoder(r).Decode(&rec); err != nil {
+		t.Fatal(err)
+	}
+	if !rec.Key.IsPublic() {
+		t.Fatal("the bucket has a secret key in it")
+	}
+	return rec.Key.Key
+}
+
+func (w *world) keyOf(t *testing.T, token string) string {
+	return "keys/" + part(t, token, 0)["kid"].(string)
+}
+
+func TestTokensAreForWhatWasAskedAndAllowed(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		who    accesstest.Caller
+		scopes []string
+		may    string // in team/app
+	}{
+		{w.Owner, nil, ""},
+		{w.Owner, []string{"repository:team/app:pull"}, "pull"},
+		{w.Owner, []string{"repository:team/app:pull,push"}, "pull push"},
+		{w.Owner, []string{"repository:team/app:pull", "repository:team/app:push"}, "pull push"},
+		{w.Owner, []string{"repository:team/app:pull repository:team/app:delete"}, "pull delete"},
+		{w.Owner, []string{"repository:team/app:*"}, "pull push delete"},
+		{w.Owner, []string{"repository(plugin):team/app:pull"}, "pull"},
+		{w.Owner, []string{"repository:team/other:*"}, ""},
+		{w.Owner, []string{"thing:team/app:pull"}, ""},
+		{w.Reader, []string{"repository:team/app:pull,push"}, "pull"},
+		{w.Reader, []string{"repository:team/app:*"}, "pull"},
+		{w.Stranger, []string{"repository:team/app:*"}, ""},
+		{w.Anonymous, []string{"repository:team/app:pull"}, ""},
+		{w.CI, []string{"repository:team/app:pull,push"}, "pull push"},
+		{w.Robot, []string{"repository:team/app:pull,push"}, "pull"},
+		{w.Node, []string{"repository:team/app:pull"}, "pull"},
+	} {
+		caller, err := w.bearer(w.Control, t, token(t, w.Control, c.who, c.scopes...))
+		if err != nil {
+			t.Errorf("%s %v: %v", c.who.Name, c.scopes, err)
+			continue
+		}
+		var may []string
+		for _, a := range []access.Action{access.Pull, access.Push, access.Delete} {
+			if caller.May(a, app) {
+				may = append(may, string(a))
+			}
+		}
+		if got := strings.Join(may, " "); got != c.may || caller.Subject() != c.who.Subject {
+			t.Errorf("%s with %v: %s may %q, want %q", c.who.Name, c.scopes, caller.Subject(), got, c.may)
+		}
+	}
+}
+
+func TestWhyACallerMayNot(t *testing.T) {
+	w := newWorld(t)
+	narrow, err := w.bearer(w.Control, t, token(t, w.Control, w.Owner, "repository:team/app:pull"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody, err := w.bearer(w.Control, t, token(t, w.Control, w.Anonymous, "repository:open/app:pull"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator, err := w.bearer(w.Control, t, token(t, w.Control, w.Operator, "registry:catalog:*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := w.bearer(w.Control, t, token(t, w.Control, w.Operator, "role:operator:*", "role:node:*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name      string
+		got, want error
+	}{
+		{"in the scope", narrow.Check(access.Pull, app), nil},
+		{"outside of it", narrow.Check(access.Push, app), access.ErrScope},
+		{"not even with it", narrow.Check(access.Push, "other/app"), access.ErrDenied},
+		{"catalog outside of the scope", narrow.CheckList(), access.ErrScope},
+		{"role that it has not", narrow.CheckRole(access.Operator), access.ErrDenied},
+		{"anonymous, open", nobody.Check(access.Pull, "open/app"), nil},
+		{"anonymous, closed", nobody.Check(access.Pull, app), access.ErrAnonymous},
+		{"anonymous, outside of the scope", nobody.Check(access.Pull, "open/other"), access.ErrScope},
+		{"catalog", operator.CheckList(), nil},
+		{"role outside of the scope", operator.CheckRole(access.Operator), access.ErrScope},
+		{"role", all.CheckRole(access.Operator), nil},
+		{"role that was asked for and is not had", all.CheckRole(access.Node), access.ErrDenied},
+		{"context without a caller", access.From(t.Context()).Check(access.Pull, "open/app"), access.ErrAnonymous},
+		{"context with one", access.From(access.With(t.Context(), narrow)).Check(access.Pull, app), nil},
+	} {
+		if !errors.Is(c.got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestTokensExpire(t *testing.T) {
+	w := newWorld(t)
+	tok := token(t, w.Control, w.Owner, "repository:team/app:pull")
+	w.clock.turn(5 * time.Minute)
+	if _, err := w.bearer(w.Control, t, tok); err != nil {
+		t.Errorf("within the leeway: %v", err)
+	}
+	w.clock.turn(time.Minute + time.Second)
+	if _, err := w.bearer(w.Control, t, tok); !errors.Is(err, access.ErrCredentials) || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestServersOfABucketHonourEachOthersTokens(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.server(t), w.server(t)
+	for _, c := range [][2]*access.Control{{a, b}, {b, a}, {a, a}} {
+		caller, err := w.bearer(c[1], t, token(t, c[0], w.Writer, "repository:team/app:pull,push"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if caller.Subject() != "user:writer" || !caller.May(access.Push, app) || caller.May(access.Delete, app) {
+			t.Errorf("it is %s", caller.Subject())
+		}
+	}
+	// A server that is ahead by more than the leeway signs for one that is behind.
+	tok := token(t, a, w.Reader, "repository:team/app:pull")
+	w.clock.turn(-3 * time.Minute)
+	if _, err := w.bearer(b, t, tok); err != nil {
+		t.Errorf("a server whose clock is ahead: %v", err)
+	}
+	w.clock.turn(3 * time.Minute)
+	// Another service over the same bucket is not meant.
+	w.edit(t, "[users]", "[tokens]\nservice = \"other\"\n[users]")
+	if _, err := w.bearer(w.Control, t, tok); !errors.Is(err, access.ErrCredentials) || !strings.Contains(err.Error(), "audience") {
+		t.Errorf("another service: %v", err)
+	}
+}
+
+func TestAKeyThatIsTakenBack(t *testing.T) {
+	w := newWorld(t)
+	gone := w.server(t)
+	tok := token(t, gone, w.Owner, "repository:team/app:pull")
+	if _, err := w.bearer(w.Control, t, tok); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.bucket.Delete(t.Context(), w.keyOf(t, tok)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.bearer(w.server(t), t, tok); !errors.Is(err, access.ErrCredentials) {
+		t.Errorf("a server that did not know the key: %v", err)
+	}
+	w.clock.turn(5*time.Minute + time.Second)
+	if _, err := w.bearer(w.Control, t, tok); !errors.Is(err, access.ErrCredentials) || !strings.Contains(err.Error(), "key") {
+		t.Errorf("one that did, later: %v", err)
+	}
+}
+
+func TestAKeyIsRenewedBeforeItEnds(t *testing.T) {
+	w := newWorld(t)
+	first := token(t, w.Control, w.Owner)
+	if second := token(t, w.Control, w.Owner); w.keyOf(t, first) != w.keyOf(t, second) {
+		t.Error("each token has a key of its own")
+	}
+	w.clock.turn(24*time.Hour - 4*time.Minute)
+	second := token(t, w.Control, w.Owner)
+	if w.keyOf(t, first) == w.keyOf(t, second) {
+		t.Error("a token outlives its key")
+	}
+	for _, c := range []*access.Control{w.Control, w.server(t)} {
+		if _, err := w.bearer(c, t, second); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestKeysOfServersThatAreGoneAreDeleted(t *testing.T) {
+	w := newWorld(t)
+	old := w.keyOf(t, token(t, w.server(t), w.Owner))
+	w.clock.turn(73 * time.Hour)
+	c := accesstest.Open(t, w.File, access.Options{Bucket: w.bucket, Now: w.clock.Now})
+	young := w.keyOf(t, token(t, c, w.Owner))
+	if err := c.Close(t.Context()); err != nil { // waits for what is in the background
+		t.Fatal(err)
+	}
+	if _, err := w.bucket.Stat(t.Context(), old); !errors.Is(err, bucket.ErrNotExist) {
+		t.Errorf("the old key: %v", err)
+	}
+	if _, err := w.bucket.Stat(t.Context(), young); err != nil {
+		t.Errorf("the new key: %v", err)
+	}
+}
+
+func TestUnknownKeysCostTheBucketLittle(t *testing.T) {
+	w := newWorld(t)
+	good := token(t, w.server(t), w.Owner)
+	count := w.countBucket()
+	parts := strings.Split(good, ".")
+	unknown := func(id string) string {
+		return encode(t, map[string]any{"alg": "ES256", "kid": id}) + "." + parts[1] + "." + parts[2]
+	}
+	for range 20 {
+		if _, err := w.bearer(w.Control, t, unknown("01ARZ3NDEKTSV4RRFFQ69G5FAV")); !errors.Is(err, access.ErrCredentials) {
+			t.Fatal(err)
+		}
+	}
+	if n := count(); n["get"] != 1 {
+		t.Errorf("one id: %v", n)
+	}
+	w.clock.turn(time.Second)
+	if _, err := w.bearer(w.Control, t, unknown("01ARZ3NDEKTSV4RRFFQ69G5FAV")); !errors.Is(err, access.ErrCredentials) {
+		t.Error(err)
+	}
+	if n := count(); n["get"] != 1 {
+		t.Errorf("one id, a second later: %v", n)
+	}
+	w.clock.turn(time.Second)
+	var last error
+	for i := range 200 {
+		id := "01ARZ3NDEKTSV4RRFFQ69G" + string([]byte{'0' + byte(i/100), '0' + byte(i/10%10), '0' + byte(i%10), '0'})
+		_, last = w.bearer(w.Control, t, unknown(id))
+	}
+	if n := count(); n["get"] > 50 || !errors.Is(last, access.ErrUnavailable) {
+		t.Errorf("200 ids within a second: %v, %v", n, last)
+	}
+	// The key that is known goes on to be.
+	w.clock.turn(time.Second)
+	for range 20 {
+		if _, err := w.bearer(w.Control, t, good); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := count(); n["get"] != 1 {
+		t.Errorf("a key that is there: %v", n)
+	}
+}
+
+func TestABucketThatIsAway(t *testing.T) {
+	w := newWorld(t)
+	good := token(t, w.server(t), w.Owner)
+	w.breakBucket()
+	if _, err := w.bearer(w.Control, t, good); !errors.Is(err, access.ErrUnavailable) {
+		t.Errorf("a token: %v", err)
+	}
+	if a := get(t, w.Control, w.Owner); a.status != 503 || a.header.Get("Retry-After") == "" || strings.Contains(a.body, "keys/") {
+		t.Errorf("a request for one: %d %s", a.status, a.body)
+	}
+	w.bucket.Set(nil)
+	if _, err := w.bearer(w.Control, t, good); err != nil {
+		t.Error(err)
+	}
+}
