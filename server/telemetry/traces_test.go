@@ -90,7 +90,7 @@ func named(t *testing.T, all tracetest.SpanStubs, name string) tracetest.SpanStu
 func attributes(s tracetest.SpanStub) map[string]string {
 	out := map[string]string{}
 	for _, a := range s.Attributes {
-		out[string(a.Key)] = a.Value.Emit()
+		out[string(a.Key)] = a.Value.String()
 	}
 	return out
 }
