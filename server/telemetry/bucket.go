@@ -18,6 +18,9 @@ func (t *Telemetry) Bucket(b bucket.Bucket) bucket.Bucket {
 	if t == nil {
 		return b
 	}
+	for _, kind := range []observe.Kind{observe.Put, observe.Create, observe.Part, observe.Complete} {
+		t.metrics.bucketCalls.WithLabelValues(string(kind), "full") // there from the start, so that an alert sees the first one
+	}
 	return observe.New(b, bucketCalls{t})
 }
 

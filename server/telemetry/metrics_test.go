@@ -213,6 +213,31 @@ func TestRPCsAreCounted(t *testing.T) {
 	})
 }
 
+func TestOpenUploadsAreCounted(t *testing.T) {
+	s := servertest.Start(t, servertest.Options{})
+	url := "http://" + s.HTTP
+	var at []string
+	open := func(want float64) {
+		t.Helper()
+		v := values(t, s.Telemetry, "lamina_")
+		if v["uploads_open{}"] != want || v["part_buffers{}"] == 0 || v["part_buffers_in_use{}"] != 0 {
+			t.Errorf("%v uploads open, want %v; %v of %v part buffers in use", v["uploads_open{}"], want, v["part_buffers_in_use{}"], v["part_buffers{}"])
+		}
+	}
+	open(0)
+	for range 3 {
+		at = append(at, expect(t, 202, "POST", url+"/v2/a/blobs/uploads/", "").Get("Location"))
+	}
+	open(3)
+	expect(t, 204, "DELETE", url+at[0], "")
+	open(2)
+	expect(t, 201, "PUT", url+at[1]+"&digest="+string(digest.FromString("hello")), "hello")
+	open(1)
+	if code, _ := ask(t, "GET", "http://"+s.Metrics+"/metrics", ""); code != 200 {
+		t.Error(code)
+	}
+}
+
 func TestEveryBucketCallIsCounted(t *testing.T) {
 	counted := count.New(memory.New(memory.Options{}))
 	measured := telemetry.New(telemetry.Options{})

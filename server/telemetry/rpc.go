@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc/filters"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
@@ -44,7 +45,11 @@ func (r *RPCs) Serves(services map[string]grpc.ServiceInfo) {
 	known := map[string]string{}
 	for service, info := range services {
 		for _, m := range info.Methods {
-			known["/"+service+"/"+m.Name] = service + "/" + m.Name
+			label := service + "/" + m.Name
+			known["/"+service+"/"+m.Name] = label
+			if r.t != nil { // there from the start, so that an alert sees the first one
+				r.t.metrics.rpcRequests.WithLabelValues(label, codes.DataLoss.String())
+			}
 		}
 	}
 	r.known.Store(&known)
