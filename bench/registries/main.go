@@ -30,6 +30,7 @@ func main() {
 	o := rateOptions{}
 	onlyRates := flag.Bool("rates", false, "measure rates instead: blobs of 1, 10 and 100 MB by 1, 4 and 16 clients, and manifests; as root")
 	flag.StringVar(&o.zot, "zot", "", "with -rates: a binary of zot to measure too")
+	flag.StringVar(&o.before, "before", "", "with -rates: another binary of Lamina to measure too (an absolute path)")
 	flag.IntVar(&o.largest, "largest", 100, "with -rates: the largest blobs in MB")
 	flag.StringVar(&o.minioDir, "minio-dir", "", "with -rates: where MinIO stores (default: in -dir); /dev/shm takes its disk out of the numbers")
 	stores := flag.String("stores", "files,S3", "with -rates: the stores to measure on")

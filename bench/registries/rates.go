@@ -14,6 +14,7 @@ import (
 // rateOptions say what rates are measured of.
 type rateOptions struct {
 	lamina, zot string   // binaries; no zot: without it
+	before      string   // another binary of Lamina to compare with, if any
 	dir         string   // for the stores
 	minioDir    string   // for MinIO's store; "": in dir
 	reps        int      // medians are printed
@@ -98,12 +99,12 @@ func runRates(ctx context.Context, o rateOptions) error {
 	_, _ = rng.Read(pool) // never fails
 	r := rates{}
 	b := &rateBench{o: o, pool: pool, results: r}
+	defer printRates(r, o) // also what there is when it is interrupted
 	for _, store := range o.stores {
 		if err := b.store(ctx, store); err != nil {
 			return err
 		}
 	}
-	printRates(r, o)
 	return nil
 }
 
@@ -237,7 +238,9 @@ func (b *rateBench) cell(ctx context.Context, c cell, s *running) error {
 			}
 			began := time.Now()
 			err := atOnce(ctx, c.clients, len(blobs), func(ctx context.Context, n int) error { return do(client, ctx, &blobs[n]) })
-			b.results.add(c.key(name), system, float64(c.blobs*c.mb<<20)/1e6/time.Since(began).Seconds())
+			if err == nil {
+				b.results.add(c.key(name), system, float64(c.blobs*c.mb<<20)/1e6/time.Since(began).Seconds())
+			}
 			return err
 		})
 	}
@@ -253,10 +256,10 @@ func (b *rateBench) cell(ctx context.Context, c cell, s *running) error {
 	if err := step(stepPull, (*rateClient).pull, false); err != nil {
 		return err
 	}
-	if s.minio != nil {
-		return b.bare(ctx, c, s.minio)
+	if err := step(stepPullAgain, (*rateClient).pull, false); err != nil || s.minio == nil {
+		return err
 	}
-	return step(stepPullAgain, (*rateClient).pull, false)
+	return b.bare(ctx, c, s.minio)
 }
 
 // greet opens the connections that a measurement will use.
@@ -276,7 +279,9 @@ func (b *rateBench) manifests(ctx context.Context, store string, s *running) err
 	for _, clients := range rateClients {
 		err := b.each(ctx, s, func(_ int, system string, c *rateClient) error {
 			got, err := c.manifestRate(ctx, clients, time.Second)
-			b.results.add(cellKey{store: store, step: stepManifest, clients: clients}, system, got)
+			if err == nil {
+				b.results.add(cellKey{store: store, step: stepManifest, clients: clients}, system, got)
+			}
 			return err
 		})
 		if err != nil {

@@ -22,12 +22,18 @@ func rateSystems(o rateOptions, store string, minio *process) []system {
 			{"Lamina", store, sameBucket(laminaOnBucket(o.lamina), minio)},
 			{"distribution", store, sameBucket(distributionOnBucket, minio)},
 		}
+		if o.before != "" {
+			out = append(out, system{beforeName, store, sameBucket(laminaOnBucket(o.before), minio)})
+		}
 		if o.zot != "" {
 			out = append(out, system{zotPlain, store, sameBucket(zotOnBucket(o.zot), minio)})
 		}
 		return out
 	}
 	out = []system{{"Lamina", store, laminaOnFiles(o.lamina)}, {"distribution", store, distributionOnFiles}}
+	if o.before != "" {
+		out = append(out, system{beforeName, store, laminaOnFiles(o.before)})
+	}
 	if o.zot != "" {
 		out = append(out, system{zotSynced, store, zotOnFiles(o.zot, true)}, system{zotPlain, store, zotOnFiles(o.zot, false)})
 	}
@@ -76,10 +82,14 @@ func (b *rateBench) bare(ctx context.Context, c cell, m *process) error {
 	measure := func(steps []string, do func(context.Context, *content) error) error {
 		began := time.Now()
 		err := atOnce(ctx, c.clients, len(blobs), func(ctx context.Context, n int) error { return do(ctx, &blobs[n]) })
-		for _, step := range steps {
-			b.results.add(c.key(step), bareName, float64(c.blobs*c.mb<<20)/1e6/time.Since(began).Seconds())
+		took := time.Since(began).Seconds()
+		if err != nil {
+			return err
 		}
-		return err
+		for _, step := range steps {
+			b.results.add(c.key(step), bareName, float64(c.blobs*c.mb<<20)/1e6/took)
+		}
+		return nil
 	}
 	err = measure([]string{stepChunked, stepWhole}, func(ctx context.Context, x *content) error {
 		// One slice, so that the library can seek in it.
@@ -90,7 +100,7 @@ func (b *rateBench) bare(ctx context.Context, c cell, m *process) error {
 	if err != nil {
 		return fmt.Errorf("MinIO itself: %w", err)
 	}
-	return measure([]string{stepPull}, func(ctx context.Context, x *content) error {
+	return measure([]string{stepPull, stepPullAgain}, func(ctx context.Context, x *content) error {
 		r, _, _, err := client.GetObject(ctx, bucket, x.digest[7:], minio.GetObjectOptions{})
 		if err != nil {
 			return err

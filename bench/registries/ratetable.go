@@ -5,8 +5,10 @@ import (
 	"slices"
 )
 
-// bareName is MinIO without a registry before it.
-const bareName = "MinIO itself"
+const (
+	bareName   = "MinIO itself"  // without a registry before it
+	beforeName = "Lamina before" // another binary of ours
+)
 
 // printRates prints a table for each store and step: medians, and how Lamina
 // compares with each other system.
@@ -34,7 +36,7 @@ func printRateTable(r rates, keys []cellKey) {
 		unit = "a second"
 	}
 	names := []string{"Lamina"}
-	for _, more := range []string{"distribution", zotSynced, zotPlain, bareName} {
+	for _, more := range []string{beforeName, "distribution", zotSynced, zotPlain, bareName} {
 		if len(r[keys[0]][more]) > 0 {
 			names = append(names, more)
 		}
