@@ -64,7 +64,8 @@ func (up *upload) complete(ctx context.Context, key string, parts []bucket.Part,
 	if err := up.seal(); err != nil {
 		return bucket.Info{}, err
 	}
-	info, err := up.b.name(ctx, key, main, path.Join(multipartDir, up.id, mainName), cond)
+	sealed := func() error { return syncData(up.table) }
+	info, err := up.b.name(ctx, key, main, path.Join(multipartDir, up.id, mainName), cond, sealed)
 	if err != nil && !errors.Is(err, bucket.ErrUnavailable) {
 		err = errors.Join(err, up.unseal())
 	}
@@ -161,9 +162,14 @@ func (up *upload) join(ctx context.Context, key string, parts []bucket.Part, slo
 	return up.b.name(ctx, key, f, f.Name(), cond)
 }
 
-// name finishes the file f, which has the name from, and publishes it.
-func (b *Bucket) name(ctx context.Context, key string, f *os.File, from string, cond bucket.Condition) (bucket.Info, error) {
-	st, err := finish(f)
+// name finishes the file f, which has the name from, does what else must be on
+// disk before, and publishes the file.
+func (b *Bucket) name(ctx context.Context, key string, f *os.File, from string, cond bucket.Condition, before ...func() error) (bucket.Info, error) {
+	var st unix.Stat_t
+	err := syncAll(append(before, func() (err error) {
+		st, err = finish(f)
+		return err
+	})...)
 	if err != nil {
 		return bucket.Info{}, err
 	}
@@ -171,5 +177,5 @@ func (b *Bucket) name(ctx context.Context, key string, f *os.File, from string, 
 	if err != nil {
 		return bucket.Info{}, err
 	}
-	return info, b.publish(ctx, key, from, cond)
+	return info, b.publish(ctx, key, from, cond, b.parentAhead(key))
 }

@@ -97,6 +97,42 @@ func (b *Bucket) parent(key string) (*os.File, error) {
 	return b.makeFolder(dir)
 }
 
+// parentAhead begins to make the folder that key's object will be in, if it is
+// not known to be there, so that it is put on disk together with the object's
+// bytes.
+func (b *Bucket) parentAhead(key string) *comingFolder {
+	c := &comingFolder{b: b, key: key}
+	if dir, _ := split(key); !b.durable.has(dir) {
+		c.making.Go(func() {
+			var f *os.File
+			if f, c.err = b.makeFolder(dir); c.err == nil {
+				_ = f.Close()
+			}
+		})
+	}
+	return c
+}
+
+// A comingFolder is the folder of a key, which may be being made. Whoever has
+// one waits for it, or opens it.
+type comingFolder struct {
+	b      *Bucket
+	key    string
+	making sync.WaitGroup
+	err    error
+}
+
+func (c *comingFolder) wait() { c.making.Wait() }
+
+// open is parent.
+func (c *comingFolder) open() (*os.File, error) {
+	c.wait()
+	if c.err != nil {
+		return nil, c.err
+	}
+	return c.b.parent(c.key)
+}
+
 // makeFolder opens the folder at dir, and makes those on the way that are not
 // there. A folder that is there may have been made a moment ago by someone who
 // has not synced it yet: so the folder above every one that we have not seen

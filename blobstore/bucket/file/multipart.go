@@ -52,9 +52,7 @@ func (b *Bucket) createUpload(key, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(main.Sync(), main.Close()); err != nil {
-		return err
-	}
+	defer main.Close()
 	if up.table, err = up.open(tableName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL); err != nil {
 		return err
 	}
@@ -65,7 +63,7 @@ func (b *Bucket) createUpload(key, id string) error {
 	if _, err := up.table.Write(head); err != nil {
 		return err
 	}
-	return errors.Join(up.table.Sync(), up.dir.Sync(), all.Sync())
+	return syncAll(main.Sync, up.table.Sync, up.dir.Sync, all.Sync)
 }
 
 // PutPart implements bucket.Multiparter. Parts of one size are written to
@@ -99,11 +97,8 @@ func (b *Bucket) putPart(ctx context.Context, key, id string, n int, r io.ReadSe
 		return bucket.Part{}, err
 	}
 	if s.place == inMain {
-		err = up.writeToMain(ctx, s, r)
-	} else {
-		err = up.writeOwnFile(ctx, n, s, r)
-	}
-	if err == nil {
+		err = up.writeToMain(ctx, n, old, s, r)
+	} else if err = up.writeOwnFile(ctx, n, s, r); err == nil {
 		err = up.record(n, s)
 	}
 	if err == nil {
@@ -152,17 +147,28 @@ func (up *upload) choose(ctx context.Context, n int, size int64) (slot, error) {
 	return s, err
 }
 
-func (up *upload) writeToMain(ctx context.Context, s slot, r io.ReadSeeker) error {
+// writeToMain writes part n to main and to the table, and syncs both at once if
+// the table had nothing of it. If only what the table says survives a loss of
+// power, it describes a part whose ETag was never told to anybody: one that
+// cannot be completed with, and whose place is not used again.
+func (up *upload) writeToMain(ctx context.Context, n int, old, s slot, r io.ReadSeeker) error {
 	main, err := up.open(mainName, unix.O_RDWR)
 	if err != nil {
 		return up.missing(err)
 	}
 	defer main.Close()
-	err = exact.Copy(ctx, io.NewOffsetWriter(main, s.offset), r, s.size)
-	if err == nil {
+	err = exact.Copy(ctx, pour(main, s.offset), r, s.size)
+	if err == nil && old.place != nowhere {
 		err = syncData(main)
 	}
+	if err == nil {
+		err = up.write(n, s)
+	}
+	if err == nil {
+		err = syncAll(func() error { return syncData(main) }, func() error { return syncData(up.table) })
+	}
 	if err != nil {
+		_ = up.write(n, old)
 		// Give the room back: there may be too little of it.
 		_ = unix.Fallocate(int(main.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, s.offset, s.size)
 	}
@@ -176,9 +182,9 @@ func (up *upload) writeOwnFile(ctx context.Context, n int, s slot, r io.ReadSeek
 		return up.missing(err)
 	}
 	defer f.Close()
-	err = exact.Copy(ctx, f, r, s.size)
+	err = exact.Copy(ctx, pour(f, 0), r, s.size)
 	if err == nil {
-		err = errors.Join(f.Sync(), up.dir.Sync())
+		err = syncAll(f.Sync, up.dir.Sync)
 	}
 	if err != nil {
 		_ = unix.Unlinkat(int(up.dir.Fd()), name, 0)

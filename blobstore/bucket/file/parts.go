@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -159,9 +160,15 @@ func (up *upload) slot(n int) (slot, error) {
 	return decodeSlot(buf), nil
 }
 
-// record writes to the table where part n is, to disk.
+// write writes to the table where part n is.
+func (up *upload) write(n int, s slot) error {
+	_, err := up.table.WriteAt(s.encode(), slotAt(n))
+	return err
+}
+
+// record is write that puts it on disk.
 func (up *upload) record(n int, s slot) error {
-	if _, err := up.table.WriteAt(s.encode(), slotAt(n)); err != nil {
+	if err := up.write(n, s); err != nil {
 		return err
 	}
 	return syncData(up.table)
@@ -202,17 +209,29 @@ func (up *upload) sealed() (bool, error) {
 	return flag[0] != 0, err
 }
 
-// seal says, on disk, that nothing may be written to main any more.
+// seal says that nothing may be written to main any more. It must be on disk,
+// by syncData of the table, before main gets its name.
 func (up *upload) seal() error {
-	if _, err := up.table.WriteAt([]byte{1}, sealedAt); err != nil {
-		return err
-	}
-	return syncData(up.table)
+	_, err := up.table.WriteAt([]byte{1}, sealedAt)
+	return err
 }
 
 func (up *upload) unseal() error {
 	_, err := up.table.WriteAt([]byte{0}, sealedAt)
 	return err
+}
+
+// syncAll calls all of syncs at once, so that the filesystem can do with one
+// write of its journal for all of them, and returns their errors.
+func syncAll(syncs ...func() error) error {
+	errs := make([]error, len(syncs))
+	var others sync.WaitGroup
+	for i, f := range syncs[1:] {
+		others.Go(func() { errs[i+1] = f() })
+	}
+	errs[0] = syncs[0]()
+	others.Wait()
+	return errors.Join(errs...)
 }
 
 // syncData puts a file's bytes on disk, and of its metadata what reading it needs.

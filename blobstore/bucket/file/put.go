@@ -50,6 +50,8 @@ func (b *Bucket) put(ctx context.Context, key string, r io.ReadSeeker, size int6
 		return bucket.Info{}, err
 	}
 	defer b.dropTemp(f)
+	dir := b.parentAhead(key)
+	defer dir.wait()
 	info := bucket.Info{Key: key, Size: size}
 	if size <= small {
 		data := bytes.NewBuffer(make([]byte, 0, size))
@@ -59,7 +61,7 @@ func (b *Bucket) put(ctx context.Context, key string, r io.ReadSeeker, size int6
 		info.ETag = smallETag(data.Bytes())
 		_, err = f.Write(data.Bytes())
 	} else {
-		err = exact.Copy(ctx, f, r, size)
+		err = exact.Copy(ctx, pour(f, 0), r, size)
 	}
 	if err != nil {
 		return bucket.Info{}, err
@@ -72,7 +74,7 @@ func (b *Bucket) put(ctx context.Context, key string, r io.ReadSeeker, size int6
 	if size > small {
 		info.ETag = largeETag(st)
 	}
-	if err := b.publish(ctx, key, f.Name(), cond); err != nil {
+	if err := b.publish(ctx, key, f.Name(), cond, dir); err != nil {
 		return bucket.Info{}, err
 	}
 	return info, nil
@@ -92,10 +94,11 @@ func finish(f *os.File) (unix.Stat_t, error) {
 }
 
 // publish gives the synced file at path from the key's name if cond holds, and
-// returns when that is on disk. The file may keep the name that it had.
-func (b *Bucket) publish(ctx context.Context, key, from string, cond bucket.Condition) error {
+// returns when that is on disk. The file may keep the name that it had. folder
+// is the key's.
+func (b *Bucket) publish(ctx context.Context, key, from string, cond bucket.Condition, folder *comingFolder) error {
 	beforePublish.Hit()
-	dir, err := b.parent(key)
+	dir, err := folder.open()
 	if err != nil {
 		return err
 	}
