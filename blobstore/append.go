@@ -35,6 +35,8 @@ type appender struct {
 	record uploadRecord // what is durable; Hash is the state at Offset
 	sent   []*sentPart  // since then, in order
 	group  *errgroup.Group
+	ahead  dataID        // the rest has been written there already
+	coming *comingUpload // the bucket's id for the parts, if it is being made
 
 	began   []byte // the hash's state at the beginning,
 	beganAt int64  // which is this offset
@@ -52,6 +54,13 @@ type sentPart struct {
 	tags  []byte // of its chunks
 	part  bucket.Part
 	err   error
+}
+
+// A comingUpload is a multipart upload that the bucket has been asked for.
+type comingUpload struct {
+	done chan struct{} // closed when the others are set
+	id   string
+	err  error
 }
 
 func newAppender(s *Store, ss *session) (*appender, error) {
@@ -160,8 +169,19 @@ func (a *appender) takePart(ctx context.Context) error {
 	return nil
 }
 
-// send sends what is in the buffer on its way as the next part.
+// send is ship that writes the record now and then.
 func (a *appender) send(ctx context.Context) error {
+	if err := a.ship(ctx); err != nil || len(a.sent) < checkpoint {
+		return err
+	}
+	if err := a.settle(); err != nil {
+		return err
+	}
+	return a.s.save(ctx, a.ss, a.record)
+}
+
+// ship sends what is in the buffer on its way as the next part.
+func (a *appender) ship(ctx context.Context) error {
 	// What has arrived is kept, also when the connection breaks in this moment:
 	// a client whose connections are short would otherwise never get past here.
 	longer, done := outlive(ctx)
@@ -181,14 +201,6 @@ func (a *appender) send(ctx context.Context) error {
 	if most := a.s.bucket.Features().MaxParts; number > most {
 		return fail(ErrTooLarge, a.ss.id, "more than %d parts of %d bytes", most, a.s.options.PartSize).remedy("run the server with a larger part size")
 	}
-	key := dataKey(a.record.Data)
-	if a.record.Multipart == "" {
-		id, err := a.s.bucket.CreateMultipart(longer, key)
-		if err != nil {
-			return err
-		}
-		a.record.Multipart = id
-	}
 	state, err := saveHash(a.ss.hash)
 	if err != nil {
 		return err
@@ -196,22 +208,38 @@ func (a *appender) send(ctx context.Context) error {
 	p := &sentPart{bytes: int64(size - tail), hash: state}
 	a.sent = append(a.sent, p)
 	a.part, a.n, a.tail = nil, 0, 0
-	id := a.record.Multipart
+	key, upload := dataKey(a.record.Data), a.upload(longer)
 	sent = true
 	a.group.Go(func() error {
 		defer done()
 		defer a.s.buffers.put(buf)
-		p.tags = a.s.voucher.tags(buf[:size], int64(number-1)*int64(size)/chunkSize)
-		p.part, p.err = a.s.bucket.PutPart(longer, key, id, number, bytes.NewReader(buf[:size]), int64(size))
+		p.tags = a.s.voucher.tags(buf[:size], int64(number-1)*a.s.options.PartSize/chunkSize)
+		var id string
+		if id, p.err = upload(); p.err == nil {
+			p.part, p.err = a.s.bucket.PutPart(longer, key, id, number, bytes.NewReader(buf[:size]), int64(size))
+		}
 		return p.err
 	})
-	if len(a.sent) < checkpoint {
-		return nil
+	return nil
+}
+
+// upload returns what tells a part's goroutine the bucket's id for the parts.
+// The first part's makes it, while the next bytes are read; the others wait.
+func (a *appender) upload(ctx context.Context) func() (string, error) {
+	if id := a.record.Multipart; id != "" {
+		return func() (string, error) { return id, nil }
 	}
-	if err := a.settle(); err != nil {
-		return err
+	if c := a.coming; c != nil {
+		return func() (string, error) { <-c.done; return c.id, c.err }
 	}
-	return a.s.save(ctx, a.ss, a.record)
+	c := &comingUpload{done: make(chan struct{})}
+	a.coming = c
+	key := dataKey(a.record.Data)
+	return func() (string, error) {
+		defer close(c.done)
+		c.id, c.err = a.s.bucket.CreateMultipart(ctx, key)
+		return c.id, c.err
+	}
 }
 
 // outlive returns a context that ends storeTimeout after ctx does, or with done.
@@ -233,6 +261,10 @@ func (a *appender) settle() error {
 	err := a.group.Wait()
 	a.group = new(errgroup.Group)
 	a.group.SetLimit(partsAtOnce)
+	if c := a.coming; c != nil && c.err == nil {
+		a.record.Multipart = c.id
+	}
+	a.coming = nil
 	a.record.Parts = slices.Clip(a.record.Parts)
 	for _, p := range a.sent {
 		if p.err != nil {
@@ -253,7 +285,9 @@ func (a *appender) settle() error {
 func (a *appender) store(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
+	written := a.pieceAhead(ctx, cause)
 	err := a.settle()
+	written()
 	if err == nil && len(a.rest()) > 0 && !errors.Is(cause, ErrSizeMismatch) && !errors.Is(cause, ErrTooLarge) {
 		if a.ss.record.untouched() && a.record.Multipart == "" && len(a.rest()) > MaxInline {
 			err = a.storeFirst(ctx)
@@ -285,74 +319,4 @@ func (a *appender) store(ctx context.Context, cause error) error {
 	}
 	a.ss.hash = h
 	return err
-}
-
-// storeFirst writes a short first piece to the name the record has for it. The
-// record stays as it is.
-func (a *appender) storeFirst(ctx context.Context) error {
-	b, id := a.rest(), a.record.First
-	_, err := a.s.bucket.Put(ctx, dataKey(id), bytes.NewReader(b), int64(len(b)), bucket.Condition{IfAbsent: true})
-	if errors.Is(err, bucket.ErrPrecondition) { // our own write, or another server's: look
-		want := sum(a.record.Algorithm, a.ss.hash)
-		if lerr := a.s.load(ctx, a.ss); lerr != nil {
-			return lerr
-		}
-		a.record = a.ss.record
-		if sum(a.record.Algorithm, a.ss.hash) == want {
-			return nil
-		}
-		// The record is as it was at the start; the state is that of the other's piece.
-		state, serr := saveHash(a.ss.hash)
-		if serr != nil {
-			return serr
-		}
-		a.record.Hash = state
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	a.s.remember(id, b)
-	a.ss.record.Tail = []piece{{Data: id, Size: int64(len(b)), Alone: true}}
-	a.ss.record.Offset = int64(len(b))
-	return nil
-}
-
-// storePiece adds what is left to the record's tail.
-func (a *appender) storePiece(ctx context.Context) error {
-	b := a.rest()
-	tail := slices.Clone(a.record.Tail)
-	if len(tail) >= maxPieces { // join them
-		if err := a.s.readTail(ctx, tail, a.part[:a.tail]); err != nil {
-			return err
-		}
-		b, tail = a.part[:a.n], nil
-	}
-	if last := len(tail) - 1; last >= 0 && tail[last].Inline != nil {
-		b, tail = slices.Concat(tail[last].Inline, b), tail[:last]
-	}
-	p := piece{Size: int64(len(b)), Alone: len(a.record.Parts) == 0}
-	if len(b) <= MaxInline {
-		p.Inline = bytes.Clone(b)
-	} else {
-		p.Data = a.record.Next
-		for {
-			_, err := a.s.bucket.Put(ctx, dataKey(p.Data), bytes.NewReader(b), p.Size, bucket.Condition{IfAbsent: true})
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, bucket.ErrPrecondition) {
-				return err
-			}
-			p.Data = a.s.NewID() // an earlier attempt has been here
-		}
-		a.s.remember(p.Data, b)
-	}
-	state, err := saveHash(a.ss.hash)
-	if err != nil {
-		return err
-	}
-	a.record.Offset += int64(len(a.rest()))
-	a.record.Tail, a.record.Hash = append(tail, p), state
-	return nil
 }

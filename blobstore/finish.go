@@ -53,7 +53,7 @@ func (u *Upload) finish(ctx context.Context, r io.Reader, d digest.Digest) (Blob
 	}
 	defer func() { a.close() }()
 	if err = a.readFrom(ctx, r); err == nil {
-		err = a.settle()
+		err = errors.Join(a.sendLast(ctx, d), a.settle())
 	}
 	if err == nil && a.nothingNew() && (d.Algorithm() != a.record.Algorithm || sum(a.record.Algorithm, ss.hash) != d) {
 		// Another server may have what is missing.
@@ -73,6 +73,32 @@ func (u *Upload) finish(ctx context.Context, r io.Reader, d digest.Digest) (Blob
 		err = errors.Join(err, a.store(ctx, err))
 	}
 	return b, err
+}
+
+// sendLast sends what is left as the last part, while earlier ones are on their
+// way, if it is certain that nothing comes after it: all of d is here.
+func (a *appender) sendLast(ctx context.Context, d digest.Digest) error {
+	if len(a.record.Parts)+len(a.sent) == 0 || len(a.rest()) == 0 || d.Algorithm() != a.record.Algorithm || sum(a.record.Algorithm, a.ss.hash) != d {
+		return nil
+	}
+	if total := a.total(); a.record.Size > 0 && total != a.record.Size {
+		return nil // publish says so
+	}
+	if a.part == nil {
+		if err := a.takePart(ctx); err != nil {
+			return err
+		}
+	}
+	return a.ship(ctx)
+}
+
+// total is how many bytes have come, in bytes.
+func (a *appender) total() int64 {
+	n := a.record.Offset + int64(len(a.rest()))
+	for _, p := range a.sent {
+		n += p.bytes
+	}
+	return n
 }
 
 // nothingNew says that no bytes came since the record was written.
