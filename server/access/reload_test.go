@@ -3,6 +3,7 @@ package access_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,18 +82,47 @@ func TestABrokenConfigurationChangesNothing(t *testing.T) {
 	}
 }
 
+// told passes on each line of a log.
+type told chan string
+
+func (c told) Write(p []byte) (int, error) {
+	c <- string(p)
+	return len(p), nil
+}
+
 func TestChangedFilesAreReadByThemselves(t *testing.T) {
 	w := newWorld(t)
-	c := accesstest.Open(t, w.File, access.Options{Bucket: w.bucket, Every: time.Millisecond, Logger: w.log.logger()})
-	accesstest.WriteHtpasswd(t, filepath.Join(filepath.Dir(w.File), "htpasswd"), "reader", "newcomer")
+	lines := make(told, 100)
+	c := accesstest.Open(t, w.File, access.Options{Bucket: w.bucket, Every: time.Millisecond, Logger: slog.New(slog.NewTextHandler(lines, nil))})
+	// Whole, by a rename: it looks at any time.
+	users := filepath.Join(filepath.Dir(w.File), "htpasswd")
+	accesstest.WriteHtpasswd(t, users+".new", "reader", "newcomer")
+	if err := os.Rename(users+".new", users); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(<-lines, "access configuration was read again") {
+	}
 	who := access.Credentials{Authorization: accesstest.Basic("newcomer", accesstest.Password("newcomer"))}
-	for { // as long as the test may take
-		if _, err := c.Identify(t.Context(), who); err == nil {
-			return
-		}
-		if t.Context().Err() != nil {
-			t.Fatal(w.log)
-		}
+	if _, err := c.Identify(t.Context(), who); err != nil {
+		t.Error(err)
+	}
+	// One that is broken is told of, once, and changes nothing.
+	if err := os.WriteFile(w.File+".new", []byte("[user]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(w.File+".new", w.File); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(<-lines, "the old one goes on") {
+	}
+	if _, err := c.Identify(t.Context(), who); err != nil {
+		t.Error(err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := len(lines); n > 0 {
+		t.Errorf("%d more lines, first %s", n, <-lines)
 	}
 }
 
