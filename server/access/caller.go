@@ -41,12 +41,16 @@ func (c *Caller) May(a Action, r reference.Repository) bool { return c.Check(a, 
 // whether r exists. Errors: ErrAnonymous and ErrScope (401, with a challenge),
 // ErrDenied (403).
 func (c *Caller) Check(a Action, r reference.Repository) error {
-	given := c.open || slices.ContainsFunc(c.policies, func(p *policy) bool { return p.gives(a, r) })
-	return c.reason(given, RepositoryScope(r, a))
+	return c.reason(c.given(a, r), RepositoryScope(r, a))
+}
+
+// given says whether the policies give a on r to the caller.
+func (c *Caller) given(a Action, r reference.Repository) bool {
+	return c.open || slices.ContainsFunc(c.policies, func(p *policy) bool { return p.gives(a, r) })
 }
 
 // MayList says whether the caller may ask for the catalog. It is to be shown
-// what it may pull, no more; an Operator everything.
+// what it Lists, no more.
 func (c *Caller) MayList() bool { return c.CheckList() == nil }
 
 // CheckList is MayList with the reason, as Check has it.
@@ -54,6 +58,13 @@ func (c *Caller) CheckList() error {
 	given := c.open || c.roles[Operator] ||
 		slices.ContainsFunc(c.policies, func(p *policy) bool { return slices.Contains(p.actions, Pull) })
 	return c.reason(given, CatalogScope())
+}
+
+// Lists says whether the catalog shows r to the caller: whether the policies let
+// it pull from there, or it is an Operator. A token that is for the catalog need
+// be for nothing else: clients ask for one before they know any name.
+func (c *Caller) Lists(r reference.Repository) bool {
+	return c.MayList() && (c.roles[Operator] || c.given(Pull, r))
 }
 
 // Is says whether the caller has the role.

@@ -137,9 +137,10 @@ func (c *Control) sweep(context.Context) {
 		return
 	}
 	c.work.Go(func() {
-		ctx, cancel := context.WithTimeout(c.ctx, askWithin)
+		// One call or two: Close waits rather than break them off.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), askWithin)
 		defer cancel()
-		if err := c.tokens.keys.sweep(ctx); err != nil && c.ctx.Err() == nil {
+		if err := c.tokens.keys.sweep(ctx); err != nil {
 			c.o.Logger.Warn("old keys of tokens were not deleted; the next new key tries again", "error", err)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/reference"
 	"github.com/laminastore/lamina/server/access"
 	"github.com/laminastore/lamina/server/access/accesstest"
 )
@@ -203,6 +204,45 @@ func TestWhyACallerMayNot(t *testing.T) {
 	} {
 		if !errors.Is(c.got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, c.got, c.want)
+		}
+	}
+}
+
+func TestTheCatalogShowsWhatThePoliciesGive(t *testing.T) {
+	w := newWorld(t)
+	for _, c := range []struct {
+		who   accesstest.Caller
+		shown string
+	}{
+		{w.Anonymous, "open/app"}, {w.Stranger, "open/app"}, {w.Reader, "open/app team/app"}, {w.Operator, "open/app other/app team/app"},
+	} {
+		direct, err := w.Control.Identify(t.Context(), c.who.Credentials())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// crane and skopeo ask for a token that is for the catalog alone.
+		listing, err := w.bearer(w.Control, t, token(t, w.Control, c.who, "registry:catalog:*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := w.bearer(w.Control, t, token(t, w.Control, c.who, "repository:team/app:pull"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, caller := range []*access.Caller{direct, listing, other} {
+			var shown []string
+			for _, r := range []reference.Repository{"open/app", "other/app", "team/app"} {
+				if caller.Lists(r) {
+					shown = append(shown, string(r))
+				}
+			}
+			want := c.shown
+			if i == 2 {
+				want = ""
+			}
+			if got := strings.Join(shown, " "); got != want {
+				t.Errorf("%s, %d: %q, want %q", c.who.Name, i, got, want)
+			}
 		}
 	}
 }

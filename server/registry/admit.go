@@ -113,7 +113,7 @@ func (c *call) mayPull(repo reference.Repository) bool { return c.caller.May(acc
 
 // sees says whether a repository is shown to the caller in the catalog.
 func (c *call) sees(repo reference.Repository) bool {
-	return c.mayPull(repo) || c.caller.Is(access.Operator)
+	return c.caller.Lists(repo)
 }
 
 // token answers what gives tokens: the Docker token protocol.
