@@ -18,16 +18,28 @@ import (
 // Errors: ErrBlobUnknown; ErrRange when off is negative or behind the end;
 // ErrCorrupt when no copy has the right size; bucket.ErrUnavailable.
 func (s *Store) Open(ctx context.Context, repo reference.Repository, d digest.Digest, off, n int64) (*Reader, error) {
+	early := s.readEarly(ctx, d)
 	if err := s.mustHold(ctx, repo, d); err != nil {
+		early.drop()
 		return nil, err
 	}
-	return s.OpenAny(ctx, d, off, n)
+	return s.open(ctx, d, off, n, early)
 }
 
 // OpenAny is Open without a repository, for callers that have the right to d
 // from elsewhere.
 func (s *Store) OpenAny(ctx context.Context, d digest.Digest, off, n int64) (*Reader, error) {
-	r, err := s.promise(ctx, d, false)
+	return s.open(ctx, d, off, n, nil)
+}
+
+func (s *Store) open(ctx context.Context, d digest.Digest, off, n int64, early *earlyRead) (*Reader, error) {
+	var r blobRecord
+	var err error
+	if early != nil {
+		r, err = s.promiseRead(ctx, d, early)
+	} else {
+		r, err = s.promise(ctx, d, false)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -53,14 +53,34 @@ func (s *Store) licensed(r *blobRecord, now time.Time) bool {
 // promise returns the blob's record, readable and promised. The caller answers
 // at once; promise has looked at the clock last.
 func (s *Store) promise(ctx context.Context, d digest.Digest, anew bool) (blobRecord, error) {
-	if c, ok := s.cache.Get(d); ok && !anew {
-		now := s.clock.Now()
-		if age := now.Sub(c.read); age >= 0 && age < s.options.RecordCache && s.licensed(&c.record, now) {
-			return c.record, nil
+	if !anew {
+		if r, ok := s.cached(d); ok {
+			return r, nil
 		}
 	}
+	return s.promiseRead(ctx, d, nil)
+}
+
+// cached returns a record from the cache that is a licence to answer.
+func (s *Store) cached(d digest.Digest) (blobRecord, bool) {
+	c, ok := s.cache.Get(d)
+	if !ok {
+		return blobRecord{}, false
+	}
+	now := s.clock.Now()
+	age := now.Sub(c.read)
+	return c.record, age >= 0 && age < s.options.RecordCache && s.licensed(&c.record, now)
+}
+
+// promiseRead is promise that asks the bucket, or begins with what early has
+// read if that is not nil.
+func (s *Store) promiseRead(ctx context.Context, d digest.Digest, early *earlyRead) (blobRecord, error) {
 	for {
-		r, v, began, err := s.readBlobRecord(ctx, d)
+		read := func() (blobRecord, record.Version, time.Time, error) { return s.readBlobRecord(ctx, d) }
+		if early != nil {
+			read, early = early.wait, nil
+		}
+		r, v, began, err := read()
 		if err != nil {
 			return blobRecord{}, err
 		}

@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -32,6 +33,7 @@ func main() {
 	flag.StringVar(&o.zot, "zot", "", "with -rates: a binary of zot to measure too")
 	flag.StringVar(&o.before, "before", "", "with -rates: another binary of Lamina to measure too (an absolute path)")
 	flag.IntVar(&o.largest, "largest", 100, "with -rates: the largest blobs in MB")
+	flag.DurationVar(&o.within, "within", 14*time.Minute, "with -rates: leave out repetitions after the first that would not end in this time; 0: none")
 	flag.StringVar(&o.minioDir, "minio-dir", "", "with -rates: where MinIO stores (default: in -dir); /dev/shm takes its disk out of the numbers")
 	stores := flag.String("stores", "files,S3", "with -rates: the stores to measure on")
 	flag.Parse()

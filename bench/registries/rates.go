@@ -13,13 +13,14 @@ import (
 
 // rateOptions say what rates are measured of.
 type rateOptions struct {
-	lamina, zot string   // binaries; no zot: without it
-	before      string   // another binary of Lamina to compare with, if any
-	dir         string   // for the stores
-	minioDir    string   // for MinIO's store; "": in dir
-	reps        int      // medians are printed
-	largest     int      // MB
-	stores      []string // "files", "S3"
+	lamina, zot string        // binaries; no zot: without it
+	before      string        // another binary of Lamina to compare with, if any
+	dir         string        // for the stores
+	minioDir    string        // for MinIO's store; "": in dir
+	reps        int           // medians are printed
+	largest     int           // MB
+	within      time.Duration // no further repetition begins that would not end in it; 0: whatever it takes
+	stores      []string      // "files", "S3"
 }
 
 // What is measured, in this order: pushes as docker does and in one PUT, pulls
@@ -100,9 +101,17 @@ func runRates(ctx context.Context, o rateOptions) error {
 	r := rates{}
 	b := &rateBench{o: o, pool: pool, results: r}
 	defer printRates(r, o) // also what there is when it is interrupted
-	for _, store := range o.stores {
-		if err := b.store(ctx, store); err != nil {
-			return err
+	began := time.Now()
+	for rep := range o.reps {
+		// As many as fit, if the last one tells how long the next one takes.
+		if spent := time.Since(began); rep > 0 && o.within > 0 && spent+spent/time.Duration(rep) > o.within {
+			log.Printf("%d repetitions in %v: there is no time for another", rep, spent.Round(time.Second))
+			break
+		}
+		for _, store := range o.stores {
+			if err := b.store(ctx, store, rep); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -116,7 +125,8 @@ type rateBench struct {
 	turn    int // who begins; the next one does next time
 }
 
-func (b *rateBench) store(ctx context.Context, store string) error {
+// store measures everything on a store once.
+func (b *rateBench) store(ctx context.Context, store string, rep int) error {
 	if store == "S3" {
 		var err error
 		if b.link, err = newSlowLink(ctx); err != nil {
@@ -124,21 +134,18 @@ func (b *rateBench) store(ctx context.Context, store string) error {
 		}
 		defer b.link.close()
 	}
-	cells := rateCells(store, b.o)
-	for rep := range b.o.reps {
-		for _, c := range cells {
-			if rep >= c.repeat {
-				continue
-			}
-			log.Printf("%d/%d: %s, %d MB × %d", rep+1, b.o.reps, store, c.mb, c.clients)
-			if err := b.group(ctx, store, func(s *running) error { return b.cell(ctx, c, s) }); err != nil {
-				return fmt.Errorf("%s, %d MB × %d: %w", store, c.mb, c.clients, err)
-			}
+	for _, c := range rateCells(store, b.o) {
+		if rep >= c.repeat {
+			continue
 		}
-		log.Printf("%d/%d: %s, manifests", rep+1, b.o.reps, store)
-		if err := b.group(ctx, store, func(s *running) error { return b.manifests(ctx, store, s) }); err != nil {
-			return fmt.Errorf("%s, manifests: %w", store, err)
+		log.Printf("%d/%d: %s, %d MB × %d", rep+1, b.o.reps, store, c.mb, c.clients)
+		if err := b.group(ctx, store, func(s *running) error { return b.cell(ctx, c, s) }); err != nil {
+			return fmt.Errorf("%s, %d MB × %d: %w", store, c.mb, c.clients, err)
 		}
+	}
+	log.Printf("%d/%d: %s, manifests", rep+1, b.o.reps, store)
+	if err := b.group(ctx, store, func(s *running) error { return b.manifests(ctx, store, s) }); err != nil {
+		return fmt.Errorf("%s, manifests: %w", store, err)
 	}
 	return nil
 }

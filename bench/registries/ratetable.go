@@ -61,12 +61,19 @@ func printRateTable(r rates, keys []cellKey) {
 		fmt.Printf("| %s |", label)
 		ours, _, _ := middle(r[k]["Lamina"])
 		for _, n := range names {
+			if len(r[k][n]) == 0 { // it was interrupted
+				fmt.Print(" |")
+				continue
+			}
 			mid, least, most := middle(r[k][n])
 			fmt.Printf(" %.0f (%.0f to %.0f) |", mid, least, most)
 		}
 		for _, n := range names[1:] {
-			mid, _, _ := middle(r[k][n])
-			fmt.Printf(" %.2f |", ours/mid)
+			if mid, _, _ := middle(r[k][n]); mid > 0 && ours > 0 {
+				fmt.Printf(" %.2f |", ours/mid)
+			} else {
+				fmt.Print(" |")
+			}
 		}
 		fmt.Println()
 	}
