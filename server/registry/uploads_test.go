@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/opencontainers/go-digest"
 
@@ -126,27 +127,30 @@ func TestAChunkThatDoesNotFollow(t *testing.T) {
 	s.holds("demo/app", d, b)
 }
 
+// In a bubble, since what has ended is forgotten after a while.
 func TestAnUploadGoesOnAtAnotherServer(t *testing.T) {
-	b := memory.New(memory.Options{})
-	one, two := serve(t, b), serve(t, b)
-	for i, cut := range []int{1, 40_000, 200_000, 9 << 20} {
-		data := noise(cut+11<<20, uint64(20+i))
-		d := digest.FromBytes(data)
-		loc := one.upload("demo/app")
-		one.do("PATCH", loc, data[:cut]).is(202)
-		two.do("GET", loc, nil).is(204, "Upload-Offset: "+strconv.Itoa(cut))
-		mid := cut + 1<<20
-		two.do("PATCH", loc, data[cut:mid], "Content-Range: "+strconv.Itoa(cut)+"-"+strconv.Itoa(mid-1)).is(202)
-		// The first is not up to date, and finds out.
-		one.do("PATCH", loc, data[cut:mid], "Content-Range: "+strconv.Itoa(cut)+"-"+strconv.Itoa(mid-1)).
-			fails(416, "BLOB_UPLOAD_INVALID").is(416, "Upload-Offset: "+strconv.Itoa(mid))
-		one.do("PUT", query(loc, "digest", string(d)), data[mid:], "Content-Range: "+strconv.Itoa(mid)+"-"+strconv.Itoa(len(data)-1)).is(201)
-		two.holds("demo/app", d, data)
-		// A client that lost the answer may ask again, anywhere.
-		two.do("GET", loc, nil).is(204, "Upload-Offset: "+strconv.Itoa(len(data)))
-		two.do("PUT", query(loc, "digest", string(d)), nil).is(201)
-		two.holds("demo/app", d, data)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New(memory.Options{})
+		one, two := serveInBubble(t, false, b), serveInBubble(t, false, b)
+		for i, cut := range []int{1, 40_000, 200_000, 9 << 20} {
+			data := noise(cut+11<<20, uint64(20+i))
+			d := digest.FromBytes(data)
+			loc := one.upload("demo/app")
+			one.do("PATCH", loc, data[:cut]).is(202)
+			two.do("GET", loc, nil).is(204, "Upload-Offset: "+strconv.Itoa(cut))
+			mid := cut + 1<<20
+			two.do("PATCH", loc, data[cut:mid], "Content-Range: "+strconv.Itoa(cut)+"-"+strconv.Itoa(mid-1)).is(202)
+			// The first is not up to date, and finds out.
+			one.do("PATCH", loc, data[cut:mid], "Content-Range: "+strconv.Itoa(cut)+"-"+strconv.Itoa(mid-1)).
+				fails(416, "BLOB_UPLOAD_INVALID").is(416, "Upload-Offset: "+strconv.Itoa(mid))
+			one.do("PUT", query(loc, "digest", string(d)), data[mid:], "Content-Range: "+strconv.Itoa(mid)+"-"+strconv.Itoa(len(data)-1)).is(201)
+			two.holds("demo/app", d, data)
+			// A client that lost the answer may ask again, anywhere.
+			two.do("GET", loc, nil).is(204, "Upload-Offset: "+strconv.Itoa(len(data)))
+			two.do("PUT", query(loc, "digest", string(d)), nil).is(201)
+			two.holds("demo/app", d, data)
+		}
+	})
 }
 
 // A client behind a load balancer says of no chunk where it belongs, and follows
