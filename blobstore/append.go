@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,7 +29,16 @@ const (
 
 // An appender takes bytes into an upload: it hashes them and sends parts to the
 // bucket while they arrive. Its session is locked all the while.
+//
+// While it waits for its client it may have to give up its part buffer to others
+// (see giveUp): bytes are read into scratch, which nobody takes away.
 type appender struct {
+	// mu is for everything below while readFrom runs, which lets go of it only
+	// where it waits for the client; reading says that it does.
+	mu      sync.Mutex
+	reading bool
+	failed  error // of giving up the buffer
+
 	s  *Store
 	ss *session
 
@@ -41,10 +51,11 @@ type appender struct {
 	began   []byte // the hash's state at the beginning,
 	beganAt int64  // which is this offset
 
-	first *[chunkSize]byte // a short piece needs no part buffer
-	part  []byte           // a part buffer
-	tail  int              // bytes at part's beginning that record.Tail will take
-	n     int              // bytes in first or part, those of the tail included
+	first   *[chunkSize]byte // a short piece needs no part buffer
+	scratch *[chunkSize]byte // what comes after first, on its way into part
+	part    []byte           // a part buffer
+	tail    int              // bytes at part's beginning that record.Tail will take
+	n       int              // bytes in first or part, those of the tail included
 }
 
 // A sentPart is a part on its way.
@@ -76,10 +87,15 @@ func newAppender(s *Store, ss *session) (*appender, error) {
 func (a *appender) close() {
 	_ = a.group.Wait()
 	a.dropBuffer()
+	if a.scratch != nil {
+		chunks.Put(a.scratch)
+		a.scratch = nil
+	}
 }
 
 func (a *appender) dropBuffer() {
 	if a.part != nil {
+		a.s.buffers.letGo(a)
 		a.s.buffers.put(a.part)
 	}
 	if a.first != nil {
@@ -104,22 +120,24 @@ func (a *appender) readFrom(ctx context.Context, r io.Reader) error {
 	if r == nil {
 		return nil
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	total := a.record.Offset
 	for {
-		free, err := a.room(ctx)
-		if err != nil {
-			return err
+		b, err := a.read(r)
+		if a.failed != nil {
+			return a.failed
 		}
-		n, err := r.Read(free[:min(len(free), chunkSize)])
-		a.ss.hash.Write(free[:n])
-		a.n += n
-		if total += int64(n); a.record.Size > 0 && total > a.record.Size {
+		if terr := a.take(ctx, b); terr != nil {
+			return terr
+		}
+		if total += int64(len(b)); a.record.Size > 0 && total > a.record.Size {
 			return fail(ErrSizeMismatch, a.ss.id, "more than the announced %d bytes", a.record.Size)
 		}
 		if err := a.s.tooLarge(a.ss.id, total); err != nil {
 			return err
 		}
-		if a.part != nil && a.n == len(a.part) {
+		if a.n == a.s.buffers.size {
 			if serr := a.send(ctx); serr != nil {
 				return serr
 			}
@@ -133,22 +151,49 @@ func (a *appender) readFrom(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// room returns where the next bytes go: a small buffer first, and a part buffer
-// when that is full or a tail has to come before them.
-func (a *appender) room(ctx context.Context) ([]byte, error) {
-	if a.part != nil {
-		return a.part[a.n:], nil
-	}
-	if a.first == nil && len(a.sent) == 0 && len(a.record.Tail) == 0 {
+// read reads the next bytes, to where they can stay or into scratch.
+func (a *appender) read(r io.Reader) ([]byte, error) {
+	to := a.room()
+	a.reading = true
+	a.mu.Unlock()
+	n, err := r.Read(to)
+	a.mu.Lock()
+	a.reading = false
+	return to[:n], err
+}
+
+// room returns where the next bytes are read: a small buffer first, and scratch
+// when that is full or something has come before them.
+func (a *appender) room() []byte {
+	if a.first == nil && a.part == nil && a.scratch == nil && len(a.sent) == 0 && len(a.record.Tail) == 0 {
 		a.first = chunks.Get().(*[chunkSize]byte)
 	}
 	if a.first != nil && a.n < chunkSize {
-		return a.first[a.n:], nil
+		return a.first[a.n:]
 	}
-	if err := a.takePart(ctx); err != nil {
-		return nil, err
+	if a.scratch == nil {
+		a.scratch = chunks.Get().(*[chunkSize]byte)
 	}
-	return a.part[a.n:], nil
+	n := a.n
+	if a.part == nil && a.first == nil && len(a.sent) == 0 {
+		n = int(tailSize(a.record.Tail))
+	}
+	return a.scratch[:min(chunkSize, a.s.buffers.size-n)]
+}
+
+// take takes in what read has read.
+func (a *appender) take(ctx context.Context, b []byte) error {
+	if a.scratch != nil && len(b) > 0 {
+		if a.part == nil {
+			if err := a.takePart(ctx); err != nil {
+				return err
+			}
+		}
+		copy(a.part[a.n:], b)
+	}
+	a.ss.hash.Write(b)
+	a.n += len(b)
+	return nil
 }
 
 // takePart makes part the buffer, with room for the tail at its beginning.
@@ -158,6 +203,7 @@ func (a *appender) takePart(ctx context.Context) error {
 		return err
 	}
 	a.part = part
+	a.s.buffers.hold(a)
 	if a.first != nil {
 		copy(a.part, a.first[:a.n])
 		chunks.Put(a.first)
@@ -182,6 +228,11 @@ func (a *appender) send(ctx context.Context) error {
 
 // ship sends what is in the buffer on its way as the next part.
 func (a *appender) ship(ctx context.Context) error {
+	if a.part == nil { // a part is as small as a chunk
+		if err := a.takePart(ctx); err != nil {
+			return err
+		}
+	}
 	// What has arrived is kept, also when the connection breaks in this moment:
 	// a client whose connections are short would otherwise never get past here.
 	longer, done := outlive(ctx)

@@ -2,7 +2,9 @@ package blobstore
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 )
 
 // A bufferPool hands out at most n buffers of one size. Whoever has one gives
@@ -13,13 +15,20 @@ type bufferPool struct {
 	mu   sync.Mutex
 	left int // buffers not made yet
 	made [][]byte
+	// holders are the uploads that fill one, and since when.
+	holders map[*appender]time.Time
 }
+
+// lease is how long an upload may take to fill a buffer while others wait for one.
+const lease = 3 * time.Second
 
 func newBufferPool(n, size int) *bufferPool {
-	return &bufferPool{size: size, free: make(chan []byte, n), left: n}
+	return &bufferPool{size: size, free: make(chan []byte, n), left: n, holders: map[*appender]time.Time{}}
 }
 
-// get returns a buffer, waiting for one until ctx ends.
+// get returns a buffer, waiting for one until ctx ends. It takes one away from
+// an upload whose client is slow, so that few such clients do not keep all others
+// waiting.
 func (p *bufferPool) get(ctx context.Context) ([]byte, error) {
 	select {
 	case b := <-p.free:
@@ -37,11 +46,49 @@ func (p *bufferPool) get(ctx context.Context) ([]byte, error) {
 		return b, err
 	}
 	p.mu.Unlock()
-	select {
-	case b := <-p.free:
-		return b, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	tick := time.NewTicker(lease)
+	defer tick.Stop()
+	for {
+		select {
+		case b := <-p.free:
+			return b, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+			p.reclaim()
+		}
+	}
+}
+
+// hold and letGo say that a fills a buffer, and that it does so no more.
+func (p *bufferPool) hold(a *appender) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holders[a] = time.Now()
+}
+
+func (p *bufferPool) letGo(a *appender) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.holders, a)
+}
+
+// reclaim makes one upload whose lease is over give its buffer up: the one that
+// has had it longest of those that wait for their client.
+func (p *bufferPool) reclaim() {
+	p.mu.Lock()
+	var late []*appender
+	for a, since := range p.holders {
+		if time.Since(since) >= lease {
+			late = append(late, a)
+		}
+	}
+	slices.SortFunc(late, func(a, b *appender) int { return p.holders[a].Compare(p.holders[b]) })
+	p.mu.Unlock()
+	for _, a := range late {
+		if a.giveUp() {
+			return
+		}
 	}
 }
 
