@@ -203,7 +203,12 @@ func (s *running) start(ctx context.Context) (err error) {
 			s.procs[i].stop()
 			s.procs[i] = nil
 		}
-		if s.procs[i], err = sys.start(ctx, s.dirs[i]); err != nil {
+		for range 3 { // someone else may have been faster to take the port
+			if s.procs[i], err = sys.start(ctx, s.dirs[i]); err == nil {
+				break
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", sys.name, err)
 		}
 	}

@@ -40,12 +40,25 @@ func splitAddr(addr string) (host, port string) {
 }
 
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addrs, err := freeAddrs(1)
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return addrs[0], nil
+}
+
+// freeAddrs returns n different addresses at which nobody listens.
+func freeAddrs(n int) ([]string, error) {
+	var out []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // when all are known
+		out = append(out, l.Addr().String())
+	}
+	return out, nil
 }
 
 // spawn starts a command that answers url when it is ready. Its output goes to
@@ -75,6 +88,9 @@ func spawn(ctx context.Context, dir, addr, url string, env []string, name string
 				return p, nil
 			}
 		}
+		if p.ended() {
+			break
+		}
 		select {
 		case <-ctx.Done():
 			p.stop()
@@ -84,7 +100,14 @@ func spawn(ctx context.Context, dir, addr, url string, env []string, name string
 	}
 	p.stop()
 	log, _ := os.ReadFile(filepath.Join(dir, "log"))
-	return nil, fmt.Errorf("%s did not answer on %s in 30 s; it said:\n%s", name, url, log)
+	return nil, fmt.Errorf("%s ended, or did not answer on %s in 30 s; it said:\n%s", name, url, log)
+}
+
+// ended says whether the process has ended by itself.
+func (p *process) ended() bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	return err != nil || strings.HasPrefix(rest, "Z")
 }
 
 func (p *process) stop() {
@@ -152,12 +175,9 @@ func laminaOnS3(binary string, minio *process) func(context.Context, string) (*p
 }
 
 func lamina(ctx context.Context, binary, dir, bucket string) (*process, error) {
-	var addrs [3]string
-	for i := range addrs {
-		var err error
-		if addrs[i], err = freeAddr(); err != nil {
-			return nil, err
-		}
+	addrs, err := freeAddrs(3)
+	if err != nil {
+		return nil, err
 	}
 	return spawn(ctx, dir, addrs[0], "http://"+addrs[0]+"/v2/", []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey},
 		binary, "serve", "--bucket", bucket, "--http", addrs[0], "--grpc", addrs[1], "--metrics", addrs[2])
