@@ -37,7 +37,9 @@ func startGuarded(t *testing.T) *guarded {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "tls.pem"), filepath.Join(dir, "tls.key")
 	accesstest.WritePair(t, g.server.Server(), cert, key)
-	g.config = server.Config{Access: g.f.File, TLSCert: cert, TLSKey: key, Logger: slog.New(slog.DiscardHandler)}
+	limits := server.DefaultLimits()
+	limits.Logins = 0 // there is no end of wrong passwords here
+	g.config = server.Config{Limits: limits, Access: g.f.File, TLSCert: cert, TLSKey: key, Logger: slog.New(slog.DiscardHandler)}
 	g.Server = servertest.Start(t, servertest.Options{Bucket: b, TLS: g.tls(accesstest.Caller{}), Config: g.config})
 	g.callers = append(g.f.All(), g.f.Refused()...)
 	before := accesstest.Open(t, g.f.File, access.Options{Bucket: b, Now: func() time.Time { return time.Now().Add(-time.Hour) }})

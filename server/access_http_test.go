@@ -205,8 +205,6 @@ func TestTheCatalogShowsWhatMayBePulled(t *testing.T) {
 		switch {
 		case c.Name == "operator":
 			want = []string{"a/secret", "open/app", "secret/app", "team/app", "team/b", "z/secret"}
-		case c.Name == "greedy token": // which is for one repository
-			want = []string{"team/app"}
 		case among(pullers, c):
 			want = append(want, "team/app", "team/b")
 		}
