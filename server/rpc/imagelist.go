@@ -78,7 +78,7 @@ func (s *imageService) List(ctx context.Context, in *pb.ImagesListRequest) (*pb.
 		if after, err = s.cursors.Open(ctx, at.Sealed); errors.Is(err, cursor.ErrInvalid) {
 			err = argument("page_token", "%v", err)
 		}
-	case !sees(l.caller, at.Repository): // taken away since
+	case !l.caller.Lists(at.Repository): // taken away since
 		after = string(at.Repository)
 	default:
 		if err = l.repository(ctx, at.Repository, at); err == nil {
@@ -133,7 +133,7 @@ func (l *imageList) repositories(ctx context.Context, prefix, after string) erro
 		if !strings.HasPrefix(string(repo), prefix) {
 			break
 		}
-		if !sees(l.caller, repo) {
+		if !l.caller.Lists(repo) {
 			if l.hidden++; l.hidden == maxLooked {
 				l.last = imagePlace{Sealed: string(repo)}
 				return pageFull{}
