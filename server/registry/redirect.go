@@ -1,14 +1,11 @@
 package registry
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-
-	"github.com/laminastore/lamina/blobstore"
 )
 
 // redirectLasts is how long a URL that a client is sent to may be used. A
@@ -23,10 +20,7 @@ func (h *handler) redirect(c *call, d digest.Digest) (bool, error) {
 		return false, nil
 	}
 	url, err := h.store.Presign(c.Context(), c.repo, d, redirectLasts)
-	if errors.Is(err, blobstore.ErrNotPresigned) {
-		return false, nil
-	}
-	if err != nil {
+	if err != nil || url == "" {
 		return false, err
 	}
 	head := c.w.Header()
