@@ -29,7 +29,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 
@@ -40,6 +39,8 @@ import (
 type Options struct {
 	// TLS is used when it is set, or when the address begins with https://.
 	TLS *tls.Config
+	// Login says who calls; nil: nobody.
+	Login *Login
 	// Patience is how long nothing may move before a call fails: 2 min.
 	Patience time.Duration
 	// FirstPatience takes its place until the server has answered once, since
@@ -93,9 +94,22 @@ func Dial(addr string, o Options) (*Client, error) {
 	default:
 		target = strings.TrimSuffix(strings.TrimPrefix(addr, "http://"), "/")
 	}
+	if o.TLS == nil && o.Login.AsksTLS() && !strings.HasPrefix(addr, "http://") && !strings.HasPrefix(addr, "unix:") {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	secret := secretWay(target, o.TLS != nil)
+	if err := o.Login.checkWay(target, secret); err != nil {
+		return nil, err
+	}
 	creds := insecure.NewCredentials()
 	if o.TLS != nil {
-		creds = credentials.NewTLS(o.TLS)
+		if _, err := o.Login.TLS(o.TLS); err != nil { // said now, and not by the first call
+			return nil, err
+		}
+		creds = renewedTLS{o.Login, o.TLS}
+	}
+	if o.Login != nil {
+		o.Dial = append([]grpc.DialOption{grpc.WithPerRPCCredentials(perRPC{o.Login, secret})}, o.Dial...)
 	}
 	opts := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),

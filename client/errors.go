@@ -62,6 +62,16 @@ func Unreachable(err error) bool {
 	return ok && !e.remote && e.status.Code() == codes.Unavailable
 }
 
+// NotLoggedIn says whether err means that the server wants to know who calls, or
+// does not believe it.
+func NotLoggedIn(err error) bool {
+	switch ReasonOf(err) {
+	case pb.Reason_REASON_CREDENTIALS_MISSING, pb.Reason_REASON_CREDENTIALS_REFUSED, pb.Reason_REASON_TOKEN_SCOPE:
+		return true
+	}
+	return false
+}
+
 // asError reads what a call to addr came back with; nil stays nil.
 func asError(err error, addr string) error {
 	if err == nil {

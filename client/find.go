@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -29,25 +30,31 @@ const findWithin = 10 * time.Second
 // to loopback and the hosts in plainHTTP, and is then also what gRPC is spoken
 // over. Errors: ErrNotLamina; others when nobody answers.
 func Find(ctx context.Context, host string, plainHTTP []string) (string, error) {
-	scheme := "https"
-	if transfer.IsLoopback(host) || slices.Contains(plainHTTP, host) {
-		scheme = "http"
-	}
+	return (*Login)(nil).Find(ctx, host, plainHTTP)
+}
+
+// Find is the same for somebody with certificates: with those it speaks TLS to
+// loopback, too.
+func (l *Login) Find(ctx context.Context, host string, plainHTTP []string) (string, error) {
 	if host == "docker.io" { // where /v2/ is a web page
 		return "", fmt.Errorf("%w: %s", ErrNotLamina, host)
 	}
 	ctx, cancel := context.WithTimeout(ctx, findWithin)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+host+"/v2/", nil)
-	if err != nil {
-		return "", fmt.Errorf("registry %s: %w", host, err)
+	loopback := transfer.IsLoopback(host)
+	scheme := "https"
+	if slices.Contains(plainHTTP, host) || loopback && !l.AsksTLS() {
+		scheme = "http"
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", findError(ctx, host, scheme, err)
+	port, code, err := l.ask(ctx, scheme, host)
+	if err == nil && port == "" && code == http.StatusBadRequest && loopback && scheme == "http" {
+		// What a server says that speaks TLS.
+		scheme = "https"
+		port, _, err = l.ask(ctx, scheme, host)
 	}
-	defer resp.Body.Close()
-	port := resp.Header.Get(PortHeader)
+	if err != nil {
+		return "", err
+	}
 	if port == "" {
 		return "", fmt.Errorf("%w: %s", ErrNotLamina, host)
 	}
@@ -62,6 +69,25 @@ func Find(ctx context.Context, host string, plainHTTP []string) (string, error) 
 	return addr, nil
 }
 
+// ask asks a registry for its port of gRPC; "" is none. Who asks does not say who
+// it is: the answer is for everybody.
+func (l *Login) ask(ctx context.Context, scheme, host string) (port string, code int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+host+"/v2/", nil)
+	if err != nil {
+		return "", 0, fmt.Errorf("registry %s: %w", host, err)
+	}
+	c, err := l.http()
+	if err != nil {
+		return "", 0, err
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return "", 0, findError(ctx, host, scheme, err)
+	}
+	resp.Body.Close()
+	return resp.Header.Get(PortHeader), resp.StatusCode, nil
+}
+
 func findError(ctx context.Context, host, scheme string, err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
@@ -71,6 +97,9 @@ func findError(ctx context.Context, host, scheme string, err error) error {
 	}
 	if scheme == "https" && errors.Is(err, http.ErrSchemeMismatch) {
 		return fmt.Errorf("registry %s speaks plain HTTP (if it should, say --plain-http %s)", host, host)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("registry %s: %w (--ca names the authority that signed its certificate)", host, err)
 	}
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return fmt.Errorf("no answer from the registry at %s: %s (is it running? the host is the first part of REF)", host, innermost(err.Error()))

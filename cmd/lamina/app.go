@@ -149,6 +149,8 @@ func describe(err error) string {
 		}
 	}
 	switch {
+	case client.NotLoggedIn(err):
+		s += " (docker login, or --token-file, or --cert and --key say who you are; names and passwords go over TLS only)"
 	case !client.Unreachable(err):
 	case errors.As(err, new(nodeError)):
 		s += " (is lamina snapshotter running on this host? --socket says where)"

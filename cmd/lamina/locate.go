@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,34 @@ const defaultServer = "localhost:7070"
 func addServer(cmd *cobra.Command) {
 	cmd.Flags().String("server", "", "the server's gRPC `ADDRESS`: HOST:PORT, or https://HOST:PORT (default: what the registry in REF says, or localhost:7070)")
 	cmd.Flags().StringSlice("plain-http", nil, "registries `HOST[:PORT]` to speak to without TLS; loopback always is")
+	addLogin(cmd)
+}
+
+// addLogin gives a command the flags that say who calls.
+func addLogin(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.String("token-file", "", "a `FILE` with a token, or NAME:PASSWORD, to show to the server (default: what docker login has kept)")
+	f.String("ca", "", "a `FILE` with the authorities whose certificates are believed, in PEM (default: the system's)")
+	f.String("cert", "", "a `FILE` with a certificate to show to the server")
+	f.String("key", "", "the `FILE` with its key")
+}
+
+// login is who calls the server at addr, which was found by a registry's name or
+// is that of one.
+func login(cmd *cobra.Command, hosts ...string) *client.Login {
+	f := cmd.Flags()
+	l := &client.Login{}
+	l.TokenFile, _ = f.GetString("token-file")
+	l.CA, _ = f.GetString("ca")
+	l.Cert, _ = f.GetString("cert")
+	l.Key, _ = f.GetString("key")
+	for _, h := range hosts {
+		h = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(h, "https://"), "http://"), "/")
+		if h != "" && !strings.HasPrefix(h, "unix:") {
+			l.Docker = append(l.Docker, h)
+		}
+	}
+	return l
 }
 
 func plainHTTP(cmd *cobra.Command) []string {
@@ -30,16 +59,29 @@ func plainHTTP(cmd *cobra.Command) []string {
 // The caller closes the client. Errors: client.ErrNotLamina.
 func (a *app) dial(ctx context.Context, cmd *cobra.Command, host string) (*client.Client, error) {
 	addr, _ := cmd.Flags().GetString("server")
-	if addr == "" && host != "" {
+	who := login(cmd, host)
+	switch {
+	case addr == "" && host != "":
 		var err error
-		if addr, err = client.Find(ctx, host, plainHTTP(cmd)); err != nil {
+		if addr, err = who.Find(ctx, host, plainHTTP(cmd)); err != nil {
 			return nil, err
 		}
-	}
-	if addr == "" {
+	case addr == "":
 		addr = defaultServer
+		who = login(cmd, addr)
+	default: // the registry in REF may be another
+		who = login(cmd, addr, hostname(addr))
 	}
-	return client.Dial(addr, client.Options{UserAgent: "lamina/" + buildVersion()})
+	return client.Dial(addr, client.Options{Login: who, UserAgent: "lamina/" + buildVersion()})
+}
+
+// hostname is an address without scheme and port.
+func hostname(addr string) string {
+	addr = strings.TrimPrefix(strings.TrimPrefix(addr, "https://"), "http://")
+	if h, _, err := net.SplitHostPort(addr); err == nil {
+		return h
+	}
+	return addr
 }
 
 // image finds the repository that REF names, on a Lamina server.

@@ -34,6 +34,7 @@ start and run while the server is away.`,
 			server, _ := f.GetString("server")
 			runtime, _ := f.GetString("containerd")
 			name, _ := f.GetString("snapshotter-name")
+			who := login(cmd, server, hostname(server))
 			sn, err := overlay.Open(overlay.Config{Root: root, Log: log})
 			if err != nil {
 				return err
@@ -41,13 +42,13 @@ start and run while the server is away.`,
 			defer func() { err = errors.Join(err, sn.Close()) }()
 			agent, err := node.New(node.Config{
 				Containerd: runtime, Snapshotter: name, Snapshots: sn, Root: root,
-				Server: server, PlainHTTP: plainHTTP(cmd), Version: buildVersion(), Log: log,
+				Server: server, Login: who, PlainHTTP: plainHTTP(cmd), Version: buildVersion(), Log: log,
 			})
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, agent.Close()) }()
-			c, err := client.Dial(server, client.Options{UserAgent: "lamina-node/" + buildVersion()})
+			c, err := client.Dial(server, client.Options{Login: who, UserAgent: "lamina-node/" + buildVersion()})
 			if err != nil {
 				return err
 			}
@@ -63,7 +64,8 @@ start and run while the server is away.`,
 		},
 	}
 	f := cmd.Flags()
-	f.String("server", "127.0.0.1:7070", "the server's gRPC `ADDRESS`")
+	f.String("server", "127.0.0.1:7070", "the server's gRPC `ADDRESS`: HOST:PORT, or https://HOST:PORT")
+	addLogin(cmd)
 	f.String("root", "/var/lib/lamina-snapshotter", "the `FOLDER` of layers, on a local disk")
 	f.String("socket", defaultSocket, "the unix socket `PATH` to listen on")
 	f.String("containerd", "/run/containerd/containerd.sock", "containerd's socket `PATH`")

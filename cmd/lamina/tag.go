@@ -61,7 +61,7 @@ func (a *app) sameServer(cmd *cobra.Command, c *client.Client, host string) erro
 	if s, _ := cmd.Flags().GetString("server"); s != "" {
 		return nil // it counts for both names
 	}
-	addr, err := client.Find(cmd.Context(), host, plainHTTP(cmd))
+	addr, err := login(cmd).Find(cmd.Context(), host, plainHTTP(cmd))
 	if err == nil && addr != c.Addr() && (c.Addr() != defaultServer || !transfer.IsLoopback(host)) {
 		err = fmt.Errorf("%s is another server (copy between servers with push docker://… or pull)", host)
 	}

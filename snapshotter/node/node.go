@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 
+	"github.com/laminastore/lamina/client"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/snapshotter/overlay"
 )
@@ -39,6 +40,8 @@ type Config struct {
 	// Server is the gRPC address of the server that diffs are pushed to when a
 	// reference names no other.
 	Server string
+	// Login is how this node says to its server who it is.
+	Login *client.Login
 	// PlainHTTP are registries, HOST[:PORT], to which plain HTTP is spoken when a
 	// reference names them; to loopback it always is.
 	PlainHTTP []string

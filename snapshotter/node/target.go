@@ -33,15 +33,18 @@ func (a *Agent) target(ctx context.Context, s string) (*target, error) {
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	addr := a.cfg.Server
+	addr, who := a.cfg.Server, a.cfg.Login
+	if ref.Host != "" && !sameHost(ref.Host, addr) {
+		who = nil // the node is nobody to another server
+	}
 	if ref.Host != "" {
 		plain := a.cfg.PlainHTTP
-		if sameHost(ref.Host, addr) && !strings.HasPrefix(addr, "https://") {
+		if sameHost(ref.Host, addr) && !strings.HasPrefix(addr, "https://") && !who.AsksTLS() {
 			plain = append(slices.Clone(plain), ref.Host) // as gRPC is spoken to it
 		}
 		// Asked also where it seems to be this node's own: several registries may be
 		// on one host.
-		addr, err = client.Find(ctx, ref.Host, plain)
+		addr, err = who.Find(ctx, ref.Host, plain)
 		if errors.Is(err, client.ErrNotLamina) {
 			err = fmt.Errorf("%w: commit to a Lamina server, and copy the image from there", err)
 		}
@@ -49,7 +52,7 @@ func (a *Agent) target(ctx context.Context, s string) (*target, error) {
 			return nil, status.Error(codes.Unavailable, err.Error())
 		}
 	}
-	c, err := client.Dial(addr, client.Options{UserAgent: "lamina-node/" + a.cfg.Version})
+	c, err := client.Dial(addr, client.Options{Login: who, UserAgent: "lamina-node/" + a.cfg.Version})
 	if err != nil {
 		return nil, err
 	}
