@@ -28,6 +28,7 @@ apt_test=(
   buildah:buildah
   busybox-static:busybox
   curl:curl
+  docker.io:dockerd
   e2fsprogs:mkfs.ext4
   erofs-utils:fsck.erofs
   fuse3:fusermount3
@@ -56,6 +57,8 @@ go_build=(
 go_test=(
   'v0.8.2   honnef.co/go/tools/cmd/staticcheck'
   'v0.22.1  github.com/google/go-containerregistry/cmd/crane'
+  'v1.3.6   oras.land/oras/cmd/oras'
+  'v0.11.7  github.com/regclient/regclient/cmd/regctl'
   'v2.4.2   github.com/containerd/containerd/v2/cmd/containerd github.com/containerd/containerd/v2/cmd/ctr github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2'
   'v1.8.0   github.com/versity/versitygw/cmd/versitygw'
   'v0.0.0-20260212201848-7aac2a2c5b7c github.com/minio/minio'
@@ -99,6 +102,33 @@ check_go() {
   echo "have go $have"
 }
 
+# without_services ENTRY… -- COMMAND…: runs the command that installs the entries,
+# twice if need be, and sees to it that none of it runs as a service, now or after
+# the next boot: docker.io and the containerd that it brings would. Tests start
+# what they need.
+without_services() {
+  local policy=/usr/sbin/policy-rc.d units=() ours='' code=0
+  while [ "$1" != -- ]; do
+    [ "${1%%:*}" != docker.io ] || units=(docker.service docker.socket)
+    shift
+  done
+  shift
+  if [ ${#units[@]} -gt 0 ]; then
+    there /usr/bin/containerd || units+=(containerd.service)
+    if ! there $policy; then
+      ours=1
+      printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
+      as_root chmod 755 $policy
+    fi
+  fi
+  quietly "$@" || quietly "$@" || code=$?
+  [ -z "$ours" ] || as_root rm -f $policy
+  if [ ${#units[@]} -gt 0 ] && there systemctl; then
+    as_root systemctl disable --quiet "${units[@]}" >/dev/null 2>&1 || true
+  fi
+  return $code
+}
+
 apt_install() {
   local entry missing=()
   for entry; do
@@ -113,7 +143,7 @@ apt_install() {
   quietly as_root apt-get update -qq || quietly as_root apt-get update -qq
   local try=(as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
     -o DPkg::Lock::Timeout=300 "${packages[@]}")
-  quietly "${try[@]}" || quietly "${try[@]}"
+  without_services "${missing[@]}" -- "${try[@]}"
   for entry in "${missing[@]}"; do
     there "${entry#*:}" || die "package ${entry%%:*} is installed, but ${entry#*:} is not there"
   done

@@ -38,7 +38,8 @@ const Snapshotter = "lamina"
 
 // Options say how a containerd is to run.
 type Options struct {
-	// Snapshotter is the socket of the snapshotter that it uses.
+	// Snapshotter is the socket of the snapshotter that it uses; empty: it has
+	// its own alone (overlayfs).
 	Snapshotter string
 	// Config is added to the configuration file, as TOML.
 	Config string
@@ -203,13 +204,7 @@ disabled_plugins = [
 [plugins.'io.containerd.shim.v1.manager']
   socket_dir = '%[1]s/s'
 
-[proxy_plugins.%[3]s]
-  type = 'snapshot'
-  address = '%[4]s'
-  platform = '%[5]s'
-  [proxy_plugins.%[3]s.exports]
-    enable_remote_snapshot_annotations = 'true'
-
+%[4]s
 [[plugins.'io.containerd.transfer.v1.local'.unpack_config]]
   platform = '%[5]s'
   snapshotter = '%[3]s'
@@ -222,7 +217,21 @@ disabled_plugins = [
   optional = true
 
 %[6]s
-`, h.dir, h.Socket, Snapshotter, h.opts.Snapshotter, platform, h.opts.Config)
+`, h.dir, h.Socket, Snapshotter, h.snapshotter(), platform, h.opts.Config)
+}
+
+// snapshotter is the part of config about the proxy plugin.
+func (h *Host) snapshotter() string {
+	if h.opts.Snapshotter == "" {
+		return ""
+	}
+	return fmt.Sprintf(`[proxy_plugins.%s]
+  type = 'snapshot'
+  address = '%s'
+  platform = '%s'
+  [proxy_plugins.%[1]s.exports]
+    enable_remote_snapshot_annotations = 'true'
+`, Snapshotter, h.opts.Snapshotter, platform)
 }
 
 // output is what a process prints, on two streams at once.
