@@ -43,6 +43,12 @@ func startHost(t *testing.T, s *servertest.Server) *host {
 // startHostAt starts a host whose server has that gRPC address.
 func startHostAt(t *testing.T, server string) *host {
 	t.Helper()
+	return startHostAs(t, server, "", nil)
+}
+
+// startHostAs starts a host that is the node id ("": any), and says so by login.
+func startHostAs(t *testing.T, server, id string, login *client.Login) *host {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "e2e") // t.TempDir's names are too long for sockets
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +78,12 @@ func startHostAt(t *testing.T, server string) *host {
 	eventually(t, "the snapshotter's socket", func() bool { _, err := os.Stat(socket); return err == nil })
 	h := &host{Host: containerdtest.Start(t, containerdtest.Options{Snapshotter: socket}), dir: dir}
 
-	h.cfg = node.Config{Containerd: h.Socket, Snapshots: sn, Root: root, Server: server, Version: "test", Log: log}
+	if id != "" {
+		if err := os.WriteFile(filepath.Join(root, "node-id"), []byte(id), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.cfg = node.Config{Containerd: h.Socket, Snapshots: sn, Root: root, Server: server, Login: login, Version: "test", Log: log}
 	h.startAgent(t)
 	return h
 }
@@ -86,7 +97,7 @@ func (h *host) startAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent := h.agent
-	c, err := client.Dial(h.cfg.Server, client.Options{})
+	c, err := client.Dial(h.cfg.Server, client.Options{Login: h.cfg.Login})
 	if err != nil {
 		t.Fatal(err)
 	}
