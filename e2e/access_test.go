@@ -93,6 +93,14 @@ func TestTheWholePathBehindAccessRules(t *testing.T) {
 	node := &tls.Config{RootCAs: s.ca.Pool(), Certificates: []tls.Certificate{*s.f.Node.Certificate}}
 	img, err := pull(node, ref)
 	must(t, err)
+	// The same by the file that docs/access-setup.md shows.
+	certs := filepath.Join(t.TempDir(), s.HTTP)
+	must(t, os.Mkdir(certs, 0o700))
+	must(t, os.WriteFile(filepath.Join(certs, "hosts.toml"), fmt.Appendf(nil,
+		"[host.\"https://%s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  ca = %q\n  client = [[%q, %q]]\n",
+		s.HTTP, s.ca.File, s.file("node.pem"), s.file("node.key")), 0o600))
+	h.Ctr(t, "image", "pull", "--snapshotter", "lamina", "--hosts-dir", filepath.Dir(certs), ref)
+
 	c := h.Run(t, "web-1", img)
 	c.Exec(t, "sh", "-c", "echo container >/app/who")
 
@@ -191,4 +199,8 @@ func TestClientsLogIn(t *testing.T) {
 	no("", "", "crane", "delete", s.HTTP+"/team/copy:1")
 	ok(accesstest.Password("owner"), "crane", "auth", "login", "-u", "owner", "--password-stdin", s.HTTP)
 	ok("", "crane", "delete", s.HTTP+"/team/copy:1")
+	_, token, _ := strings.Cut(s.f.CI.Authorization, " ")
+	ok(token, "crane", "auth", "login", "-u", "_token", "--password-stdin", s.HTTP)
+	ok("", "crane", "tag", ref, "3")
+	no("", "", "crane", "delete", ref)
 }

@@ -32,21 +32,14 @@ func addLogin(cmd *cobra.Command) {
 	f.String("key", "", "the `FILE` with its key")
 }
 
-// login is who calls the server at addr, which was found by a registry's name or
-// is that of one.
+// login is who calls; what docker login has kept for one of the hosts counts.
 func login(cmd *cobra.Command, hosts ...string) *client.Login {
 	f := cmd.Flags()
-	l := &client.Login{}
+	l := &client.Login{Docker: hosts}
 	l.TokenFile, _ = f.GetString("token-file")
 	l.CA, _ = f.GetString("ca")
 	l.Cert, _ = f.GetString("cert")
 	l.Key, _ = f.GetString("key")
-	for _, h := range hosts {
-		h = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(h, "https://"), "http://"), "/")
-		if h != "" && !strings.HasPrefix(h, "unix:") {
-			l.Docker = append(l.Docker, h)
-		}
-	}
 	return l
 }
 
@@ -68,9 +61,9 @@ func (a *app) dial(ctx context.Context, cmd *cobra.Command, host string) (*clien
 		}
 	case addr == "":
 		addr = defaultServer
-		who = login(cmd, addr)
+		who = login(cmd, client.DockerHosts(hostname(addr))...)
 	default: // the registry in REF may be another
-		who = login(cmd, addr, hostname(addr))
+		who = login(cmd, client.DockerHosts(hostname(addr))...)
 	}
 	return client.Dial(addr, client.Options{Login: who, UserAgent: "lamina/" + buildVersion()})
 }

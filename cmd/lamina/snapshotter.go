@@ -34,7 +34,7 @@ start and run while the server is away.`,
 			server, _ := f.GetString("server")
 			runtime, _ := f.GetString("containerd")
 			name, _ := f.GetString("snapshotter-name")
-			who := login(cmd, server, hostname(server))
+			who := login(cmd, client.DockerHosts(hostname(server))...)
 			sn, err := overlay.Open(overlay.Config{Root: root, Log: log})
 			if err != nil {
 				return err
