@@ -2,7 +2,6 @@ package clients
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,18 +49,21 @@ func startDocker(t *testing.T) *client {
 		}
 	})
 	c.before = []string{"--host", "unix://" + socket}
-	for {
-		_, err := c.try("", "version")
-		if err == nil {
+	for range 1000 { // a try takes a while by itself
+		if _, err := c.try("", "version"); err == nil {
 			return c
 		}
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Skipf("the Docker daemon does not start here: %v\n%s", errors.Join(err), &log)
+			t.Skipf("the Docker daemon does not start here: %v\n%s", err, &log)
 		default:
 		}
 	}
+	_ = daemon.Process.Kill()
+	ended <- <-ended
+	t.Skipf("the Docker daemon does not answer here:\n%s", &log)
+	return nil
 }
 
 // archive writes an image as `docker save` does, for `docker load`.

@@ -27,7 +27,8 @@ const (
 
 // A registry is a server on a folder, as whoever tries Lamina has one.
 type registry struct {
-	at string // HOST:PORT
+	at            string // HOST:PORT
+	authorization string // of the test's own requests
 }
 
 func start(t *testing.T) *registry {
@@ -53,6 +54,9 @@ func (r *registry) get(t *testing.T, path, accept string) ([]byte, http.Header) 
 		t.Fatal(err)
 	}
 	q.Header.Set("Accept", accept)
+	if r.authorization != "" {
+		q.Header.Set("Authorization", r.authorization)
+	}
 	a, err := http.DefaultClient.Do(q)
 	if err != nil {
 		t.Fatal(err)
