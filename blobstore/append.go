@@ -258,6 +258,7 @@ func (a *appender) ship(ctx context.Context) error {
 	}
 	p := &sentPart{bytes: int64(size - tail), hash: state}
 	a.sent = append(a.sent, p)
+	a.s.buffers.letGo(a) // what is in it is no client's to wait for any more
 	a.part, a.n, a.tail = nil, 0, 0
 	key, upload := dataKey(a.record.Data), a.upload(longer)
 	sent = true
