@@ -127,7 +127,7 @@ type Store struct {
 
 	mu        sync.Mutex
 	onPublish []func(Published)
-	checks    sync.WaitGroup // background reads of copies that looked damaged
+	checks    sync.WaitGroup // reads in the background: of copies that looked damaged, and early ones
 	checking  map[digest.Digest]bool
 }
 
