@@ -151,12 +151,36 @@ func (s *Store) findOne(ctx context.Context, repo reference.Repository, d digest
 	return b, err
 }
 
-// BlobInfo is what Blobs tells of a blob.
+// BlobInfo is what Blobs and Describe tell of a blob.
 type BlobInfo struct {
 	Digest   digest.Digest
 	Size     int64 // bytes
 	Promised time.Time
 	Verdict  *Verdict
+	// State is "live", "condemned" or "gone". Blobs yields none that is gone.
+	State string
+	// Inline says that the bytes are in the record itself.
+	Inline bool
+	// Copies are the data objects that each have the bytes; Bad did not match
+	// the digest; Drop are to be deleted; Barred are deleted already, or may be
+	// at any time, and are nobody's.
+	Copies, Bad, Drop, Barred []string
+}
+
+func (s *Store) info(r *blobRecord) BlobInfo {
+	return BlobInfo{
+		Digest: r.Digest, Size: r.Size, Promised: s.blob(r).Promised, Verdict: r.Verdict,
+		State: string(r.State), Inline: r.Inline != nil || r.Size == 0,
+		Copies: r.Copies, Bad: r.Bad, Drop: r.Drop, Barred: r.Barred,
+	}
+}
+
+// Describe tells what is known of a blob, one that is gone too, and promises
+// nothing. Errors: ErrBlobUnknown when there is no record of it; ErrCorrupt when
+// that does not hold what it says, with the BlobInfo still; bucket.ErrUnavailable.
+func (s *Store) Describe(ctx context.Context, d digest.Digest) (BlobInfo, error) {
+	r, _, _, err := s.readBlobRecord(ctx, d)
+	return s.info(&r), err
 }
 
 // Blobs yields every blob of the bucket, in the order of algorithm and digest,
@@ -182,7 +206,7 @@ func (s *Store) Blobs(ctx context.Context, after digest.Digest) iter.Seq2[BlobIn
 			if err == nil {
 				err = r.sound(digest.NewDigestFromEncoded(digest.Algorithm(alg), hex))
 			}
-			if !yield(BlobInfo{r.Digest, r.Size, s.blob(&r).Promised, r.Verdict}, err) || err != nil {
+			if !yield(s.info(&r), err) || err != nil {
 				return
 			}
 		}

@@ -40,7 +40,7 @@ import (
 )
 
 // Options of a Store; the zero value means the defaults. Grace, Skew,
-// PublishWithin and LinkLease must be the same on all servers of a bucket.
+// PublishWithin, Drain and LinkLease must be the same on all servers of a bucket.
 type Options struct {
 	Clock  Clock        // the machine's
 	Logger *slog.Logger // slog.Default()
@@ -57,6 +57,10 @@ type Options struct {
 	LinkLease time.Duration
 	// RecordCache is how long a blob's record is relied on: 15 min.
 	RecordCache time.Duration
+	// Drain is how long the data of a blob that was collected stays for those
+	// who still read it: 24 h. It must be longer than RecordCache, the longest
+	// read, and twice Skew together.
+	Drain time.Duration
 
 	// MaxBlob is how many bytes a blob may have that is uploaded; 0: as many as
 	// the bucket's parts make.
@@ -93,6 +97,7 @@ func (o Options) withDefaults(f bucket.Features) Options {
 	def(&o.PublishWithin, 24*time.Hour)
 	def(&o.LinkLease, time.Second)
 	def(&o.RecordCache, 15*time.Minute)
+	def(&o.Drain, 24*time.Hour)
 	if o.PartSize == 0 {
 		o.PartSize = 8 << 20
 	}
