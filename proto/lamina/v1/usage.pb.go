@@ -74,15 +74,36 @@ type UsageGetResponse struct {
 	NamedBytes int64 `protobuf:"varint,2,opt,name=named_bytes,json=namedBytes,proto3" json:"named_bytes,omitempty"`
 	// Bytes of the distinct blobs that images name: what they take.
 	StoredBytes int64 `protobuf:"varint,3,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
-	// Bytes of blobs that no image names (yet, or any more).
-	UnnamedBytes int64              `protobuf:"varint,4,opt,name=unnamed_bytes,json=unnamedBytes,proto3" json:"unnamed_bytes,omitempty"`
+	// Bytes of blobs that nothing names (yet, or any more) and that can still be
+	// read: condemned ones included.
+	UnnamedBytes int64 `protobuf:"varint,4,opt,name=unnamed_bytes,json=unnamedBytes,proto3" json:"unnamed_bytes,omitempty"`
+	// Blobs that can be read, named or not, manifests included.
 	Blobs        int64              `protobuf:"varint,5,opt,name=blobs,proto3" json:"blobs,omitempty"`
 	Manifests    int64              `protobuf:"varint,6,opt,name=manifests,proto3" json:"manifests,omitempty"`
 	Repositories []*RepositoryUsage `protobuf:"bytes,7,rep,name=repositories,proto3" json:"repositories,omitempty"`
 	// The largest blobs that more than one image of a realm names, most saved
 	// bytes first, at most 100. One that several realms share, each among its own
 	// repositories, is there for each of them.
-	Shared        []*SharedBlob `protobuf:"bytes,8,rep,name=shared,proto3" json:"shared,omitempty"`
+	Shared []*SharedBlob `protobuf:"bytes,8,rep,name=shared,proto3" json:"shared,omitempty"`
+	// What sharing saves: named_bytes without stored_bytes.
+	SavedBytes int64 `protobuf:"varint,9,opt,name=saved_bytes,json=savedBytes,proto3" json:"saved_bytes,omitempty"`
+	// Bytes of blobs that no image of a repository names, and that are kept since
+	// a registered snapshot names them or a node reports that it runs them.
+	HeldBytes int64 `protobuf:"varint,10,opt,name=held_bytes,json=heldBytes,proto3" json:"held_bytes,omitempty"`
+	// Garbage that waits. Of unnamed_bytes, what is condemned: a coming collection
+	// takes it if nobody asks for it until then.
+	CondemnedBytes int64 `protobuf:"varint,11,opt,name=condemned_bytes,json=condemnedBytes,proto3" json:"condemned_bytes,omitempty"`
+	// What has been collected and is still on its disk, until nobody can be
+	// reading it any more. Not part of unnamed_bytes.
+	DrainingBytes int64 `protobuf:"varint,12,opt,name=draining_bytes,json=drainingBytes,proto3" json:"draining_bytes,omitempty"`
+	// Manifests with most bytes, their own included, most first, at most 20. One
+	// that several repositories have is there once, for the first of them by name.
+	LargestImages []*ImageUsage `protobuf:"bytes,13,rep,name=largest_images,json=largestImages,proto3" json:"largest_images,omitempty"`
+	// The largest blobs that images name, largest first, at most 20.
+	LargestBlobs []*SharedBlob `protobuf:"bytes,14,rep,name=largest_blobs,json=largestBlobs,proto3" json:"largest_blobs,omitempty"`
+	// Manifests that have been in their repository longest, oldest first, at most
+	// 20.
+	OldestImages  []*ImageUsage `protobuf:"bytes,15,rep,name=oldest_images,json=oldestImages,proto3" json:"oldest_images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -173,6 +194,125 @@ func (x *UsageGetResponse) GetShared() []*SharedBlob {
 	return nil
 }
 
+func (x *UsageGetResponse) GetSavedBytes() int64 {
+	if x != nil {
+		return x.SavedBytes
+	}
+	return 0
+}
+
+func (x *UsageGetResponse) GetHeldBytes() int64 {
+	if x != nil {
+		return x.HeldBytes
+	}
+	return 0
+}
+
+func (x *UsageGetResponse) GetCondemnedBytes() int64 {
+	if x != nil {
+		return x.CondemnedBytes
+	}
+	return 0
+}
+
+func (x *UsageGetResponse) GetDrainingBytes() int64 {
+	if x != nil {
+		return x.DrainingBytes
+	}
+	return 0
+}
+
+func (x *UsageGetResponse) GetLargestImages() []*ImageUsage {
+	if x != nil {
+		return x.LargestImages
+	}
+	return nil
+}
+
+func (x *UsageGetResponse) GetLargestBlobs() []*SharedBlob {
+	if x != nil {
+		return x.LargestBlobs
+	}
+	return nil
+}
+
+func (x *UsageGetResponse) GetOldestImages() []*ImageUsage {
+	if x != nil {
+		return x.OldestImages
+	}
+	return nil
+}
+
+type ImageUsage struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Repository string                 `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
+	Digest     string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Bytes of the distinct blobs that it names, directly or through the
+	// manifests of an index, and its own.
+	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	PushedAt      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=pushed_at,json=pushedAt,proto3" json:"pushed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageUsage) Reset() {
+	*x = ImageUsage{}
+	mi := &file_lamina_v1_usage_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageUsage) ProtoMessage() {}
+
+func (x *ImageUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_lamina_v1_usage_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageUsage.ProtoReflect.Descriptor instead.
+func (*ImageUsage) Descriptor() ([]byte, []int) {
+	return file_lamina_v1_usage_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ImageUsage) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
+func (x *ImageUsage) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ImageUsage) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ImageUsage) GetPushedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PushedAt
+	}
+	return nil
+}
+
 type RepositoryUsage struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Repository string                 `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
@@ -182,14 +322,16 @@ type RepositoryUsage struct {
 	NamedBytes  int64 `protobuf:"varint,4,opt,name=named_bytes,json=namedBytes,proto3" json:"named_bytes,omitempty"`
 	StoredBytes int64 `protobuf:"varint,5,opt,name=stored_bytes,json=storedBytes,proto3" json:"stored_bytes,omitempty"`
 	// Of stored_bytes, what no other repository of its realm names.
-	OwnBytes      int64 `protobuf:"varint,6,opt,name=own_bytes,json=ownBytes,proto3" json:"own_bytes,omitempty"`
+	OwnBytes int64 `protobuf:"varint,6,opt,name=own_bytes,json=ownBytes,proto3" json:"own_bytes,omitempty"`
+	// When the oldest of its manifests was pushed; unset without manifests.
+	OldestAt      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=oldest_at,json=oldestAt,proto3" json:"oldest_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RepositoryUsage) Reset() {
 	*x = RepositoryUsage{}
-	mi := &file_lamina_v1_usage_proto_msgTypes[2]
+	mi := &file_lamina_v1_usage_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -201,7 +343,7 @@ func (x *RepositoryUsage) String() string {
 func (*RepositoryUsage) ProtoMessage() {}
 
 func (x *RepositoryUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_usage_proto_msgTypes[2]
+	mi := &file_lamina_v1_usage_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,7 +356,7 @@ func (x *RepositoryUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RepositoryUsage.ProtoReflect.Descriptor instead.
 func (*RepositoryUsage) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_usage_proto_rawDescGZIP(), []int{2}
+	return file_lamina_v1_usage_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RepositoryUsage) GetRepository() string {
@@ -259,6 +401,13 @@ func (x *RepositoryUsage) GetOwnBytes() int64 {
 	return 0
 }
 
+func (x *RepositoryUsage) GetOldestAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestAt
+	}
+	return nil
+}
+
 type SharedBlob struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Digest string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -273,7 +422,7 @@ type SharedBlob struct {
 
 func (x *SharedBlob) Reset() {
 	*x = SharedBlob{}
-	mi := &file_lamina_v1_usage_proto_msgTypes[3]
+	mi := &file_lamina_v1_usage_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +434,7 @@ func (x *SharedBlob) String() string {
 func (*SharedBlob) ProtoMessage() {}
 
 func (x *SharedBlob) ProtoReflect() protoreflect.Message {
-	mi := &file_lamina_v1_usage_proto_msgTypes[3]
+	mi := &file_lamina_v1_usage_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +447,7 @@ func (x *SharedBlob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SharedBlob.ProtoReflect.Descriptor instead.
 func (*SharedBlob) Descriptor() ([]byte, []int) {
-	return file_lamina_v1_usage_proto_rawDescGZIP(), []int{3}
+	return file_lamina_v1_usage_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SharedBlob) GetDigest() string {
@@ -335,7 +484,7 @@ const file_lamina_v1_usage_proto_rawDesc = "" +
 	"\n" +
 	"\x15lamina/v1/usage.proto\x12\tlamina.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n" +
 	"\x0fUsageGetRequest\x12\x18\n" +
-	"\arefresh\x18\x01 \x01(\bR\arefresh\"\xd9\x02\n" +
+	"\arefresh\x18\x01 \x01(\bR\arefresh\"\x9f\x05\n" +
 	"\x10UsageGetResponse\x129\n" +
 	"\n" +
 	"counted_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcountedAt\x12\x1f\n" +
@@ -346,7 +495,25 @@ const file_lamina_v1_usage_proto_rawDesc = "" +
 	"\x05blobs\x18\x05 \x01(\x03R\x05blobs\x12\x1c\n" +
 	"\tmanifests\x18\x06 \x01(\x03R\tmanifests\x12>\n" +
 	"\frepositories\x18\a \x03(\v2\x1a.lamina.v1.RepositoryUsageR\frepositories\x12-\n" +
-	"\x06shared\x18\b \x03(\v2\x15.lamina.v1.SharedBlobR\x06shared\"\xc4\x01\n" +
+	"\x06shared\x18\b \x03(\v2\x15.lamina.v1.SharedBlobR\x06shared\x12\x1f\n" +
+	"\vsaved_bytes\x18\t \x01(\x03R\n" +
+	"savedBytes\x12\x1d\n" +
+	"\n" +
+	"held_bytes\x18\n" +
+	" \x01(\x03R\theldBytes\x12'\n" +
+	"\x0fcondemned_bytes\x18\v \x01(\x03R\x0econdemnedBytes\x12%\n" +
+	"\x0edraining_bytes\x18\f \x01(\x03R\rdrainingBytes\x12<\n" +
+	"\x0elargest_images\x18\r \x03(\v2\x15.lamina.v1.ImageUsageR\rlargestImages\x12:\n" +
+	"\rlargest_blobs\x18\x0e \x03(\v2\x15.lamina.v1.SharedBlobR\flargestBlobs\x12:\n" +
+	"\roldest_images\x18\x0f \x03(\v2\x15.lamina.v1.ImageUsageR\foldestImages\"\x91\x01\n" +
+	"\n" +
+	"ImageUsage\x12\x1e\n" +
+	"\n" +
+	"repository\x18\x01 \x01(\tR\n" +
+	"repository\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\x127\n" +
+	"\tpushed_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bpushedAt\"\xfd\x01\n" +
 	"\x0fRepositoryUsage\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\tR\n" +
@@ -356,7 +523,8 @@ const file_lamina_v1_usage_proto_rawDesc = "" +
 	"\vnamed_bytes\x18\x04 \x01(\x03R\n" +
 	"namedBytes\x12!\n" +
 	"\fstored_bytes\x18\x05 \x01(\x03R\vstoredBytes\x12\x1b\n" +
-	"\town_bytes\x18\x06 \x01(\x03R\bownBytes\"t\n" +
+	"\town_bytes\x18\x06 \x01(\x03R\bownBytes\x127\n" +
+	"\toldest_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\boldestAt\"t\n" +
 	"\n" +
 	"SharedBlob\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
@@ -378,25 +546,31 @@ func file_lamina_v1_usage_proto_rawDescGZIP() []byte {
 	return file_lamina_v1_usage_proto_rawDescData
 }
 
-var file_lamina_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_lamina_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_lamina_v1_usage_proto_goTypes = []any{
 	(*UsageGetRequest)(nil),       // 0: lamina.v1.UsageGetRequest
 	(*UsageGetResponse)(nil),      // 1: lamina.v1.UsageGetResponse
-	(*RepositoryUsage)(nil),       // 2: lamina.v1.RepositoryUsage
-	(*SharedBlob)(nil),            // 3: lamina.v1.SharedBlob
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*ImageUsage)(nil),            // 2: lamina.v1.ImageUsage
+	(*RepositoryUsage)(nil),       // 3: lamina.v1.RepositoryUsage
+	(*SharedBlob)(nil),            // 4: lamina.v1.SharedBlob
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_lamina_v1_usage_proto_depIdxs = []int32{
-	4, // 0: lamina.v1.UsageGetResponse.counted_at:type_name -> google.protobuf.Timestamp
-	2, // 1: lamina.v1.UsageGetResponse.repositories:type_name -> lamina.v1.RepositoryUsage
-	3, // 2: lamina.v1.UsageGetResponse.shared:type_name -> lamina.v1.SharedBlob
-	0, // 3: lamina.v1.Usage.Get:input_type -> lamina.v1.UsageGetRequest
-	1, // 4: lamina.v1.Usage.Get:output_type -> lamina.v1.UsageGetResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	5, // 0: lamina.v1.UsageGetResponse.counted_at:type_name -> google.protobuf.Timestamp
+	3, // 1: lamina.v1.UsageGetResponse.repositories:type_name -> lamina.v1.RepositoryUsage
+	4, // 2: lamina.v1.UsageGetResponse.shared:type_name -> lamina.v1.SharedBlob
+	2, // 3: lamina.v1.UsageGetResponse.largest_images:type_name -> lamina.v1.ImageUsage
+	4, // 4: lamina.v1.UsageGetResponse.largest_blobs:type_name -> lamina.v1.SharedBlob
+	2, // 5: lamina.v1.UsageGetResponse.oldest_images:type_name -> lamina.v1.ImageUsage
+	5, // 6: lamina.v1.ImageUsage.pushed_at:type_name -> google.protobuf.Timestamp
+	5, // 7: lamina.v1.RepositoryUsage.oldest_at:type_name -> google.protobuf.Timestamp
+	0, // 8: lamina.v1.Usage.Get:input_type -> lamina.v1.UsageGetRequest
+	1, // 9: lamina.v1.Usage.Get:output_type -> lamina.v1.UsageGetResponse
+	9, // [9:10] is the sub-list for method output_type
+	8, // [8:9] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_lamina_v1_usage_proto_init() }
@@ -410,7 +584,7 @@ func file_lamina_v1_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lamina_v1_usage_proto_rawDesc), len(file_lamina_v1_usage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,8 +28,10 @@ const (
 //
 // Usage says what is stored, what is shared, and by whom.
 type UsageClient interface {
-	// Get returns the last count, or counts now when refresh is set or there is
-	// none; a count reads every manifest and lists every blob's record.
+	// Get returns what the last mark counted (a collection's, or one by refresh),
+	// or counts now when refresh is set or there is none: that reads every
+	// manifest, lists every blob, and reads the records of those that nothing
+	// names. It collects nothing.
 	Get(ctx context.Context, in *UsageGetRequest, opts ...grpc.CallOption) (*UsageGetResponse, error)
 }
 
@@ -57,8 +59,10 @@ func (c *usageClient) Get(ctx context.Context, in *UsageGetRequest, opts ...grpc
 //
 // Usage says what is stored, what is shared, and by whom.
 type UsageServer interface {
-	// Get returns the last count, or counts now when refresh is set or there is
-	// none; a count reads every manifest and lists every blob's record.
+	// Get returns what the last mark counted (a collection's, or one by refresh),
+	// or counts now when refresh is set or there is none: that reads every
+	// manifest, lists every blob, and reads the records of those that nothing
+	// names. It collects nothing.
 	Get(context.Context, *UsageGetRequest) (*UsageGetResponse, error)
 	mustEmbedUnimplementedUsageServer()
 }
