@@ -75,6 +75,7 @@ const (
 	Reason_REASON_CREDENTIALS_UNCHECKED Reason = 37 // UNAVAILABLE: they cannot be checked now
 	Reason_REASON_TOKEN_SCOPE           Reason = 38 // UNAUTHENTICATED: the token is for less than this
 	Reason_REASON_DENIED                Reason = 39 // PERMISSION_DENIED: the caller may not
+	Reason_REASON_MAINTENANCE_BUSY      Reason = 40 // ABORTED: the server does this already; wait until that is done
 )
 
 // Enum value maps for Reason.
@@ -120,6 +121,7 @@ var (
 		37: "REASON_CREDENTIALS_UNCHECKED",
 		38: "REASON_TOKEN_SCOPE",
 		39: "REASON_DENIED",
+		40: "REASON_MAINTENANCE_BUSY",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -162,6 +164,7 @@ var (
 		"REASON_CREDENTIALS_UNCHECKED": 37,
 		"REASON_TOKEN_SCOPE":           38,
 		"REASON_DENIED":                39,
+		"REASON_MAINTENANCE_BUSY":      40,
 	}
 )
 
@@ -196,7 +199,7 @@ var File_lamina_v1_errors_proto protoreflect.FileDescriptor
 
 const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xb7\b\n" +
+	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xd4\b\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_BLOB_UNKNOWN\x10\x01\x12\x19\n" +
@@ -238,7 +241,8 @@ const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\x1aREASON_CREDENTIALS_REFUSED\x10$\x12 \n" +
 	"\x1cREASON_CREDENTIALS_UNCHECKED\x10%\x12\x16\n" +
 	"\x12REASON_TOKEN_SCOPE\x10&\x12\x11\n" +
-	"\rREASON_DENIED\x10'B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
+	"\rREASON_DENIED\x10'\x12\x1b\n" +
+	"\x17REASON_MAINTENANCE_BUSY\x10(B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
 
 var (
 	file_lamina_v1_errors_proto_rawDescOnce sync.Once
