@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/laminastore/lamina/internal/reload"
+	"github.com/laminastore/lamina/internal/tomlfile"
+	"github.com/laminastore/lamina/reference/pattern"
 )
 
 // What the configuration leaves out.
@@ -41,7 +43,7 @@ type config struct {
 
 // A loader reads one configuration and the files that it names.
 type loader struct {
-	*source
+	*tomlfile.Source
 	dir   string
 	files *reload.Files
 	cfg   *config
@@ -58,12 +60,20 @@ func loadConfig(file string, files *reload.Files) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{source: src, dir: filepath.Dir(file), files: files, cfg: &config{}}
+	l := &loader{Source: src, dir: filepath.Dir(file), files: files, cfg: &config{}}
 	l.check(f)
-	if err := l.err(); err != nil {
+	if err := l.problems(); err != nil {
 		return nil, err
 	}
 	return l.cfg, nil
+}
+
+// problems is all that is wrong; nil when that is nothing.
+func (l *loader) problems() error {
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return nil
 }
 
 // check works out what the file says. What others refer to comes first.
@@ -84,7 +94,7 @@ func (l *loader) read(path, name string, limit int64) ([]byte, string, bool) {
 	}
 	data, err := l.files.Read(name, limit)
 	if err != nil {
-		l.fail(path, "%w", err)
+		l.Fail(path, "%w", err)
 	}
 	return data, name, err == nil
 }
@@ -94,7 +104,7 @@ func (l *loader) users(f *configFile) {
 		return
 	}
 	if f.Users.Htpasswd == "" {
-		l.fail("users", "htpasswd, the name of the file of users, is missing")
+		l.Fail("users", "htpasswd, the name of the file of users, is missing")
 		return
 	}
 	text, name, ok := l.read("users.htpasswd", f.Users.Htpasswd, maxHtpasswdSize)
@@ -103,7 +113,7 @@ func (l *loader) users(f *configFile) {
 	}
 	u, err := parseHtpasswd(name, text)
 	if err != nil {
-		l.errs = append(l.errs, err)
+		l.Add(err)
 		return
 	}
 	l.cfg.users = u
@@ -115,20 +125,20 @@ func (l *loader) tokens(f *configFile) {
 	if t.Lifetime != "" {
 		d, err := time.ParseDuration(t.Lifetime)
 		if err != nil || d < time.Minute || d > maxLifetime {
-			l.fail("tokens.lifetime", "%.32q is no time from 1m to 1h", t.Lifetime)
+			l.Fail("tokens.lifetime", "%.32q is no time from 1m to 1h", t.Lifetime)
 		}
 		l.cfg.lifetime = d
 	}
 	if t.Service != "" {
 		if !serviceRE.MatchString(t.Service) {
-			l.fail("tokens.service", "%.64q: use up to 128 letters, digits and . : _ -", t.Service)
+			l.Fail("tokens.service", "%.64q: use up to 128 letters, digits and . : _ -", t.Service)
 		}
 		l.cfg.service = t.Service
 	}
 	if t.Realm != "" {
 		u, err := url.Parse(t.Realm)
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.ContainsAny(t.Realm, `"\ `) {
-			l.fail("tokens.realm", "%.64q is no URL such as https://registry.example.org/v2/token", t.Realm)
+			l.Fail("tokens.realm", "%.64q is no URL such as https://registry.example.org/v2/token", t.Realm)
 		}
 	}
 }
@@ -139,7 +149,7 @@ func (l *loader) certificates(f *configFile) {
 		return
 	}
 	if c.CA == "" {
-		l.fail("certificates", "ca, the file of the authorities whose certificates are accepted, is missing")
+		l.Fail("certificates", "ca, the file of the authorities whose certificates are accepted, is missing")
 		return
 	}
 	data, _, ok := l.read("certificates.ca", c.CA, maxConfigSize)
@@ -148,17 +158,17 @@ func (l *loader) certificates(f *configFile) {
 	}
 	out := &certificates{pool: x509.NewCertPool(), subject: c.Subject}
 	if !out.pool.AppendCertsFromPEM(data) {
-		l.fail("certificates.ca", "%s has no certificate in PEM", c.CA)
+		l.Fail("certificates.ca", "%s has no certificate in PEM", c.CA)
 	}
 	if out.subject == "" {
 		out.subject = subjectCN
 	}
 	if !slices.Contains(certificateSubjects, out.subject) {
-		l.fail("certificates.subject", "%.32q is none of %s", c.Subject, strings.Join(certificateSubjects, ", "))
+		l.Fail("certificates.subject", "%.32q is none of %s", c.Subject, strings.Join(certificateSubjects, ", "))
 	}
 	if c.Nodes != "" {
 		if strings.Count(c.Nodes, "*") != 1 {
-			l.fail("certificates.nodes", `%.64q needs exactly one *, which stands for the node's id, as in "*.nodes.example.org"`, c.Nodes)
+			l.Fail("certificates.nodes", `%.64q needs exactly one *, which stands for the node's id, as in "*.nodes.example.org"`, c.Nodes)
 		}
 		l.cfg.rules.nodes = c.Nodes
 	}
@@ -169,9 +179,9 @@ func (l *loader) certificates(f *configFile) {
 func list[T any](l *loader, path string, values []T, min, max int) bool {
 	switch {
 	case len(values) < min:
-		l.fail(path, "it is empty or missing")
+		l.Fail(path, "it is empty or missing")
 	case len(values) > max:
-		l.fail(path, "it has %d entries, allowed are %d", len(values), max)
+		l.Fail(path, "it has %d entries, allowed are %d", len(values), max)
 	default:
 		return true
 	}
@@ -184,12 +194,12 @@ func (l *loader) subjects(path string, texts []string) (s subjectSet) {
 	}
 	for _, text := range texts {
 		if err := s.add(text); err != nil {
-			l.fail(path, "%w", err)
+			l.Fail(path, "%w", err)
 		}
 	}
 	for _, g := range s.groups() {
 		if l.cfg.rules.groups[g] == nil && !slices.ContainsFunc(l.cfg.issuers, func(i issuerConfig) bool { return i.groups != "" }) {
-			l.fail(path, "group %.64q is not in [groups], and no issuer says who is in it", g)
+			l.Fail(path, "group %.64q is not in [groups], and no issuer says who is in it", g)
 		}
 	}
 	return s
@@ -198,13 +208,13 @@ func (l *loader) subjects(path string, texts []string) (s subjectSet) {
 func (l *loader) groups(f *configFile) {
 	l.cfg.rules.groups = make(map[string]*subjectSet)
 	if len(f.Groups) > maxTables {
-		l.fail("groups", "it has %d groups, allowed are %d", len(f.Groups), maxTables)
+		l.Fail("groups", "it has %d groups, allowed are %d", len(f.Groups), maxTables)
 		return
 	}
 	for name, texts := range f.Groups {
 		path := "groups." + name
 		if err := checkName(name); err != nil || strings.Contains(name, "*") {
-			l.fail(path, "%w", errors.Join(err, errors.New("a group's name has no * and no spaces")))
+			l.Fail(path, "%w", errors.Join(err, errors.New("a group's name has no * and no spaces")))
 		}
 		if !list(l, path, texts, 0, maxList) {
 			continue
@@ -216,7 +226,7 @@ func (l *loader) groups(f *configFile) {
 				err = fmt.Errorf("subject %.64q: a group has users, oidc, cert and node subjects only", text)
 			}
 			if err != nil {
-				l.fail(path, "%w", err)
+				l.Fail(path, "%w", err)
 			}
 		}
 		l.cfg.rules.groups[name] = s
@@ -248,14 +258,14 @@ func (l *loader) policies(f *configFile) {
 	}
 }
 
-func (l *loader) patterns(path string, texts []string) (out []pattern) {
+func (l *loader) patterns(path string, texts []string) (out []pattern.Pattern) {
 	if !list(l, path, texts, 1, maxList) {
 		return nil
 	}
 	for _, text := range texts {
-		p, err := parsePattern(text)
+		p, err := pattern.Parse(text)
 		if err != nil {
-			l.fail(path, "%w", err)
+			l.Fail(path, "%w", err)
 		}
 		out = append(out, p)
 	}
@@ -271,7 +281,7 @@ func (l *loader) actions(path string, texts []string) (out []Action) {
 		case Pull, Push, Delete:
 			out = append(out, a)
 		default:
-			l.fail(path, "%.32q is none of pull, push, delete", text)
+			l.Fail(path, "%.32q is none of pull, push, delete", text)
 		}
 	}
 	return out
@@ -286,7 +296,7 @@ func (l *loader) roles(f *configFile) {
 		path := fmt.Sprintf("roles[%d].", i)
 		role := Role(x.Role)
 		if role != Node && role != Operator {
-			l.fail(path+"role", "%.32q is neither node nor operator", x.Role)
+			l.Fail(path+"role", "%.32q is neither node nor operator", x.Role)
 			continue
 		}
 		s := l.subjects(path+"subjects", x.Subjects)

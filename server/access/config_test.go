@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/laminastore/lamina/internal/reload"
+	"github.com/laminastore/lamina/internal/tomlfile"
 )
 
 // hashOf is a line of a file of users.
@@ -119,7 +120,7 @@ func TestAllThatIsWrongIsToldAtOnce(t *testing.T) {
 			t.Errorf("no %q in %v", s, err)
 		}
 	}
-	if n := strings.Count(err.Error(), "\n"); n > maxErrors {
+	if n := strings.Count(err.Error(), "\n"); n > tomlfile.MaxErrors {
 		t.Errorf("%d lines", n)
 	}
 }
@@ -160,9 +161,9 @@ func FuzzConfig(f *testing.F) {
 				return
 			}
 		}
-		l := &loader{source: src, dir: dir, files: &reload.Files{}, cfg: &config{}}
+		l := &loader{Source: src, dir: dir, files: &reload.Files{}, cfg: &config{}}
 		l.check(file)
-		if err := l.err(); err != nil {
+		if err := l.problems(); err != nil {
 			return
 		}
 		// What nobody was given, nobody has.

@@ -31,21 +31,21 @@ func (l *loader) issuers(f *configFile) {
 		c := issuerConfig{issuer: x.Issuer, audience: x.Audience, subject: x.Subject, groups: x.Groups, prefix: x.GroupPrefix}
 		switch {
 		case !isSecureURL(x.Issuer):
-			l.fail(path+"issuer", "%.128q is no https:// URL", x.Issuer)
+			l.Fail(path+"issuer", "%.128q is no https:// URL", x.Issuer)
 		case strings.ContainsAny(x.Issuer, "#*"):
-			l.fail(path+"issuer", "%.128q: an issuer's URL has neither # nor *", x.Issuer)
+			l.Fail(path+"issuer", "%.128q: an issuer's URL has neither # nor *", x.Issuer)
 		case seen[x.Issuer]:
-			l.fail(path+"issuer", "%s is there twice", x.Issuer)
+			l.Fail(path+"issuer", "%s is there twice", x.Issuer)
 		}
 		seen[x.Issuer] = true
 		if c.audience == "" {
-			l.fail(path+"audience", "it is missing: tokens made for others would be accepted")
+			l.Fail(path+"audience", "it is missing: tokens made for others would be accepted")
 		}
 		if c.subject == "" {
 			c.subject = defaultSubject
 		}
 		if c.prefix != "" && checkName(c.prefix) != nil {
-			l.fail(path+"group-prefix", "%.64q has spaces or invisible characters, or is too long", c.prefix)
+			l.Fail(path+"group-prefix", "%.64q has spaces or invisible characters, or is too long", c.prefix)
 		}
 		l.issuerKeys(path, x.JWKS, x.CA, &c)
 		l.cfg.issuers = append(l.cfg.issuers, c)
@@ -57,7 +57,7 @@ func (l *loader) issuerKeys(path, jwks, ca string, c *issuerConfig) {
 	switch {
 	case strings.Contains(jwks, "://"):
 		if !isSecureURL(jwks) {
-			l.fail(path+"jwks", "%.128q is neither an https:// URL nor a file", jwks)
+			l.Fail(path+"jwks", "%.128q is neither an https:// URL nor a file", jwks)
 		}
 		c.jwksURL = jwks
 	case jwks != "":
@@ -66,16 +66,16 @@ func (l *loader) issuerKeys(path, jwks, ca string, c *issuerConfig) {
 			break
 		}
 		if keys, err := parseJWKS(data); err != nil {
-			l.fail(path+"jwks", "%s: %w", name, err)
+			l.Fail(path+"jwks", "%s: %w", name, err)
 		} else if len(keys) == 0 {
-			l.fail(path+"jwks", "%s has no public key for signatures", name)
+			l.Fail(path+"jwks", "%s has no public key for signatures", name)
 		}
 		c.jwksText = string(data)
 	}
 	if ca != "" {
 		data, name, ok := l.read(path+"ca", ca, maxConfigSize)
 		if ok && !x509.NewCertPool().AppendCertsFromPEM(data) {
-			l.fail(path+"ca", "%s has no certificate in PEM", name)
+			l.Fail(path+"ca", "%s has no certificate in PEM", name)
 		}
 		c.caPEM = string(data)
 	}

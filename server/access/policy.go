@@ -5,18 +5,19 @@ import (
 	"strings"
 
 	"github.com/laminastore/lamina/reference"
+	"github.com/laminastore/lamina/reference/pattern"
 )
 
 // A policy gives subjects actions on repositories.
 type policy struct {
 	subjects     subjectSet
-	repositories []pattern
+	repositories []pattern.Pattern
 	actions      []Action
 }
 
 // gives says whether the policy gives a on r to its subjects.
 func (p *policy) gives(a Action, r reference.Repository) bool {
-	return slices.Contains(p.actions, a) && slices.ContainsFunc(p.repositories, func(x pattern) bool { return x.matches(r) })
+	return slices.Contains(p.actions, a) && slices.ContainsFunc(p.repositories, func(x pattern.Pattern) bool { return x.Matches(r) })
 }
 
 // Rules are all that a configuration says about who may do what.

@@ -69,7 +69,7 @@ func (s *state) warnings() []string {
 		}
 		for _, a := range p.actions {
 			for _, r := range p.repositories {
-				out = append(out, fmt.Sprintf("whoever reaches this server may %s %s without logging in", verb[a], r.text))
+				out = append(out, fmt.Sprintf("whoever reaches this server may %s %s without logging in", verb[a], r.String()))
 			}
 		}
 	}

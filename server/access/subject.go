@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/laminastore/lamina/reference/pattern"
 )
 
 // Kinds of identity, and of what a policy may name.
@@ -90,7 +92,7 @@ func (s *subjectSet) merge(o subjectSet) {
 // hasAny says whether one of the subjects is in the set.
 func (s *subjectSet) hasAny(subjects []string) bool {
 	for _, x := range subjects {
-		if s.exact[x] || slices.ContainsFunc(s.globs, func(p string) bool { return glob(p, x) }) {
+		if s.exact[x] || slices.ContainsFunc(s.globs, func(p string) bool { return pattern.Glob(p, x) }) {
 			return true
 		}
 	}

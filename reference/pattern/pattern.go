@@ -1,4 +1,6 @@
-package access
+// Package pattern says which repositories a pattern means. Access policies,
+// retention and verification all use it.
+package pattern
 
 import (
 	"fmt"
@@ -10,19 +12,19 @@ import (
 // maxAnySegments bounds the ** of a pattern, and with them the work of matching.
 const maxAnySegments = 4
 
-// A pattern is a set of repositories: a name in which * stands for any
+// A Pattern is a set of repositories: a name in which * stands for any
 // characters inside one segment (alone: for one segment), and a segment ** for
 // any number of segments. At the end ** stands for at least one: "team/**" is
 // everything under team, and not team itself.
-type pattern struct {
+type Pattern struct {
 	text     string
 	segments []string
 }
 
-// parsePattern checks s. Its errors quote it.
-func parsePattern(s string) (pattern, error) {
-	bad := func(why string) (pattern, error) {
-		return pattern{}, fmt.Errorf("repository pattern %.255q: %s", s, why)
+// Parse checks s. Its errors quote it, and say what is wrong.
+func Parse(s string) (Pattern, error) {
+	bad := func(why string) (Pattern, error) {
+		return Pattern{}, fmt.Errorf("repository pattern %.255q: %s", s, why)
 	}
 	if len(s) > reference.MaxRepositoryLength {
 		return bad(fmt.Sprintf("it has %d characters, allowed are %d", len(s), reference.MaxRepositoryLength))
@@ -48,18 +50,22 @@ func parsePattern(s string) (pattern, error) {
 	if _, err := reference.ParseRepository(strings.ReplaceAll(strings.ReplaceAll(s, "**", "a"), "*", "a")); err != nil {
 		return bad("no repository can have such a name: use lower-case letters, digits, single separators (. _ __ -), / between parts, and the wildcards * and **")
 	}
-	return pattern{s, segments}, nil
+	return Pattern{s, segments}, nil
 }
 
-// matches says whether r is in the set.
-func (p pattern) matches(r reference.Repository) bool {
+// String is the pattern as it was written.
+func (p Pattern) String() string { return p.text }
+
+// Matches says whether r is in the set. Patterns are values, safe for
+// concurrent use.
+func (p Pattern) Matches(r reference.Repository) bool {
 	return r != "" && matchSegments(p.segments, strings.Split(string(r), "/"))
 }
 
 func matchSegments(want, have []string) bool {
 	for i, w := range want {
 		if w != "**" {
-			if len(have) == 0 || !glob(w, have[0]) {
+			if len(have) == 0 || !Glob(w, have[0]) {
 				return false
 			}
 			have = have[1:]
@@ -79,9 +85,9 @@ func matchSegments(want, have []string) bool {
 	return len(have) == 0
 }
 
-// glob says whether s is p, in which each * stands for any characters. It takes
+// Glob says whether s is p, in which each * stands for any characters. It takes
 // time of the order of len(p)*len(s) at most: only the last * is tried again.
-func glob(p, s string) bool {
+func Glob(p, s string) bool {
 	star, from := -1, 0 // the last * in p, and where in s what follows it began
 	i, j := 0, 0
 	for j < len(s) {

@@ -1,4 +1,4 @@
-package access
+package pattern
 
 import (
 	"regexp"
@@ -24,18 +24,18 @@ func TestPatterns(t *testing.T) {
 		{"a*c", "abc ac abcc", "abd cab"},
 		{"**/x/**", "x/a a/x/b a/b/x/c/d", "x a/x"},
 	} {
-		p, err := parsePattern(c.pattern)
+		p, err := Parse(c.pattern)
 		if err != nil {
 			t.Error(err)
 			continue
 		}
 		for _, name := range strings.Fields(c.in) {
-			if !p.matches(reference.Repository(name)) {
+			if !p.Matches(reference.Repository(name)) {
 				t.Errorf("%s does not match %s", c.pattern, name)
 			}
 		}
 		for _, name := range strings.Fields(c.out) {
-			if p.matches(reference.Repository(name)) {
+			if p.Matches(reference.Repository(name)) {
 				t.Errorf("%s matches %s", c.pattern, name)
 			}
 		}
@@ -47,7 +47,7 @@ func TestPatternsThatAreNone(t *testing.T) {
 		"", "/", "a/", "/a", "a//b", "A", "a b", "..", "a/../b", "***", "a**", "**a/b", "**/**", "a/**/**/b", "-*", "*-", "a:b", "é",
 		strings.Repeat("a", 256), "**/a/**/a/**/a/**/a/**", "a\n",
 	} {
-		if _, err := parsePattern(s); err == nil {
+		if _, err := Parse(s); err == nil {
 			t.Errorf("%q is taken", s)
 		} else if len(s) < 100 && !strings.Contains(err.Error(), "pattern") {
 			t.Errorf("%q: %v", s, err)
@@ -82,11 +82,11 @@ func TestPatternsAreTheirRegularExpressions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "ab", "*", "**", "a*", "*b", "a*b"}), 1, 5).Draw(t, "pattern"), "/")
 		name := strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "ab", "aab", "abb", "c"}), 1, 6).Draw(t, "name"), "/")
-		p, err := parsePattern(text)
+		p, err := Parse(text)
 		if err != nil {
 			t.Skip(err)
 		}
-		if got, want := p.matches(reference.Repository(name)), asRegexp(text).MatchString(name); got != want {
+		if got, want := p.Matches(reference.Repository(name)), asRegexp(text).MatchString(name); got != want {
 			t.Fatalf("%s matches %s: %v, want %v", text, name, got, want)
 		}
 	})
@@ -97,7 +97,7 @@ func FuzzPattern(f *testing.F) {
 	f.Add("**/*a*/**", "b/bab/a")
 	f.Add("*", "")
 	f.Fuzz(func(t *testing.T, text, name string) {
-		p, err := parsePattern(text)
+		p, err := Parse(text)
 		if err != nil {
 			return
 		}
@@ -105,7 +105,7 @@ func FuzzPattern(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if got, want := p.matches(r), asRegexp(text).MatchString(name); got != want {
+		if got, want := p.Matches(r), asRegexp(text).MatchString(name); got != want {
 			t.Fatalf("%q matches %q: %v, want %v", text, name, got, want)
 		}
 	})
