@@ -269,6 +269,7 @@ func (a *appender) ship(ctx context.Context) error {
 		var id string
 		if id, p.err = upload(); p.err == nil {
 			p.part, p.err = a.s.bucket.PutPart(longer, key, id, number, bytes.NewReader(buf[:size]), int64(size))
+			uploadPartSent.Hit()
 		}
 		return p.err
 	})
@@ -354,6 +355,7 @@ func (a *appender) store(ctx context.Context, cause error) error {
 		if serr := a.s.save(ctx, a.ss, a.record); serr != nil {
 			err = errors.Join(err, serr)
 		}
+		uploadSaved.Hit()
 	}
 	// What was read and could not be stored must not stay hashed: the state goes
 	// back to the offset that the record really has.

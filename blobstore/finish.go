@@ -128,6 +128,7 @@ func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 			return Blob{}, err
 		}
 	}
+	uploadJoined.Hit()
 	b, err := s.publish(ctx, ss.record.Repository, d, m)
 	if err != nil {
 		return Blob{}, err
@@ -239,6 +240,7 @@ func (a *appender) complete(ctx context.Context, d digest.Digest, size int64) er
 			return err
 		}
 	}
+	uploadBeforeJoin.Hit()
 	_, err = s.bucket.CompleteMultipart(ctx, key, r.Multipart, r.Parts, bucket.Condition{IfAbsent: true})
 	if errors.Is(err, bucket.ErrNoUpload) || errors.Is(err, bucket.ErrPrecondition) { // completed before, perhaps
 		return s.sameSize(ctx, r.Data, size)

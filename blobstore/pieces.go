@@ -34,6 +34,7 @@ func (a *appender) storeFirst(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	uploadPieceSent.Hit()
 	a.s.remember(id, b)
 	a.ss.record.Tail = []piece{{Data: id, Size: int64(len(b)), Alone: true}}
 	a.ss.record.Offset = int64(len(b))
@@ -88,6 +89,7 @@ func (a *appender) storePiece(ctx context.Context) error {
 			}
 			p.Data = a.s.NewID() // an earlier attempt has been here
 		}
+		uploadPieceSent.Hit()
 		a.s.remember(p.Data, b)
 	}
 	state, err := saveHash(a.ss.hash)

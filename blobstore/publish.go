@@ -19,7 +19,9 @@ func (s *Store) publish(ctx context.Context, repo reference.Repository, d digest
 	if err := s.publishRecord(ctx, repo, d, m); err != nil {
 		return Blob{}, err
 	}
+	blobRecorded.Hit()
 	b, err := s.hold(ctx, repo, d)
+	blobLinked.Hit()
 	if err == nil {
 		s.published(Published{Digest: d, Size: m.size, Bytes: m.bytes})
 	}

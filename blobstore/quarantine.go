@@ -72,6 +72,7 @@ func (s *Store) quarantine(ctx context.Context, d digest.Digest, id dataID) erro
 		r.Bad = append(r.Bad, id)
 		return true, r.sound(d)
 	})
+	quarantined.Hit()
 	s.cache.Remove(d)
 	if err == nil {
 		s.log.Error("a damaged copy of a blob is quarantined", "digest", d, "data", id)

@@ -72,6 +72,7 @@ func (r *reaper) flush(ctx context.Context) error {
 		if n == 0 {
 			return nil
 		}
+		reaping.Hit()
 		if err := r.bucket.Delete(ctx, keys...); err != nil {
 			r.log.Warn("records of ended uploads stay until the next collection", "records", n, "error", err)
 			return err

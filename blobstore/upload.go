@@ -59,6 +59,7 @@ func (s *Store) StartUpload(ctx context.Context, repo reference.Repository, o Up
 	if err := s.save(ctx, ss, r); err != nil {
 		return nil, err
 	}
+	uploadCreated.Hit()
 	s.uploads.Put(ss.id, ss, 1)
 	return &Upload{s, ss}, nil
 }
@@ -223,6 +224,7 @@ func (s *Store) abort(ctx context.Context, ss *session) error {
 	if err != nil {
 		return err
 	}
+	uploadAborted.Hit()
 	if r.Multipart != "" {
 		if err := s.bucket.AbortMultipart(ctx, dataKey(r.Data), r.Multipart); err != nil {
 			s.log.Warn("parts of an upload stay until the next collection", "upload", ss.id, "error", err)

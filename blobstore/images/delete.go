@@ -34,6 +34,7 @@ func (im *Images) Delete(ctx context.Context, repo reference.Repository, d diges
 	} else if err != nil {
 		return err
 	}
+	manifestUnlinked.Hit()
 	s, err := summary(d, l)
 	if err != nil || s.Subject == "" {
 		return nil // the link is gone, and that is what counts

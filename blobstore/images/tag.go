@@ -84,6 +84,7 @@ func (im *Images) writeTag(ctx context.Context, repo reference.Repository, tag r
 		if err != nil {
 			return err
 		}
+		tagWritten.Hit()
 		if done {
 			if err = im.stillLinked(ctx, repo, d, l.Generation); errors.Is(err, errUnlinked) {
 				im.restore(ctx, key, now, old)

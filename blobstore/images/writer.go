@@ -49,6 +49,7 @@ func (w *writer) link(ctx context.Context) (err error) {
 	}
 	for {
 		w.live, w.made, err = w.im.links.Make(ctx, w.key(), payload, until)
+		manifestLinked.Hit()
 		if err == nil {
 			break
 		}
@@ -100,6 +101,7 @@ func (w *writer) promise(ctx context.Context, n *naming, anew bool) (time.Time, 
 	}
 	if errors.Is(err, blobstore.ErrBlobUnknown) {
 		b, err = w.im.store.PutSmall(ctx, w.manifest.Digest, w.manifest.Bytes)
+		manifestStored.Hit()
 		w.im.fresh.Put(w.manifest.Digest, w.im.clock.Now(), 1)
 	}
 	if err == nil && b.Promised.Before(until) {
