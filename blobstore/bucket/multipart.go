@@ -3,6 +3,8 @@ package bucket
 import (
 	"context"
 	"io"
+	"iter"
+	"time"
 )
 
 // A Part is one part of a multipart upload, as the bucket acknowledged it.
@@ -11,6 +13,14 @@ type Part struct {
 	Size   int64  `json:"size"`
 	ETag   ETag   `json:"etag"`
 	Check  string `json:"check,omitempty"` // what the bucket wants back on completion (S3: CRC32C, base64)
+}
+
+// A MultipartInfo describes a multipart upload that has been neither completed
+// nor aborted.
+type MultipartInfo struct {
+	ID string
+	// Started is when it was created, by the bucket's clock.
+	Started time.Time
 }
 
 // A Multiparter writes an object in parts, which may be sent in any order, at
@@ -42,4 +52,10 @@ type Multiparter interface {
 	// AbortMultipart gives up an upload and frees its parts; one that is not
 	// there is no error. Errors: ErrUnavailable.
 	AbortMultipart(ctx context.Context, key, id string) error
+
+	// ListMultiparts yields the uploads of this very key, in no order. One that
+	// is open throughout is yielded once; one created, completed or aborted
+	// meanwhile may or may not be. After an error the sequence ends.
+	// Errors: ErrUnavailable.
+	ListMultiparts(ctx context.Context, key string) iter.Seq2[MultipartInfo, error]
 }

@@ -46,6 +46,14 @@ var contextTests = []test{
 		_, err = b.CompleteMultipart(ctx, "m", up.id, []bucket.Part{part}, bucket.Condition{})
 		wantError(t, "complete upload", err, context.Canceled)
 		wantError(t, "abort upload", b.AbortMultipart(ctx, "m", up.id), context.Canceled)
+		listed = 0
+		for _, err := range b.ListMultiparts(ctx, "m") {
+			wantError(t, "list uploads", err, context.Canceled)
+			listed++
+		}
+		if listed != 1 {
+			t.Errorf("list uploads yielded %d times, want the error alone", listed)
+		}
 		_, err = b.Clock(ctx)
 		wantError(t, "clock", err, context.Canceled)
 		wantObject(t, b, "a", []byte("x"), info)

@@ -69,6 +69,9 @@ var keyTests = []test{
 			_, err = b.CompleteMultipart(ctx, key, "id", []bucket.Part{{Number: 1}}, bucket.Condition{})
 			wantError(t, "complete upload", err, bucket.ErrKey)
 			wantError(t, "abort upload", b.AbortMultipart(ctx, key, "id"), bucket.ErrKey)
+			for _, err := range b.ListMultiparts(ctx, key) {
+				wantError(t, "list uploads", err, bucket.ErrKey)
+			}
 			if d, ok := b.(bucket.ConditionalDeleter); ok {
 				wantError(t, "delete if", d.DeleteIf(ctx, key, "x"), bucket.ErrKey)
 			}

@@ -184,6 +184,33 @@ var multipartTests = []test{
 		wantAbsent(t, b, "a")
 		up.complete(t) // the upload is as it was
 	}},
+	{"the open uploads of a key are listed", func(t *testing.T, b bucket.Bucket) {
+		wantUploads(t, b, "m/a")
+		one, two := begin(t, b, "m/a"), begin(t, b, "m/a")
+		longer, other := begin(t, b, "m/ab"), begin(t, b, "m/a-/c")
+		one.put(t, 1, content(10, 1))
+		wantUploads(t, b, "m/a", one.id, two.id)
+		wantUploads(t, b, "m/ab", longer.id)
+		wantUploads(t, b, "m/a-/c", other.id)
+		wantUploads(t, b, "m/b")
+		one.complete(t)
+		wantUploads(t, b, "m/a", two.id)
+		if err := b.AbortMultipart(t.Context(), "m/a", two.id); err != nil {
+			t.Fatal(err)
+		}
+		wantUploads(t, b, "m/a")
+		// Who has enough of a listing ends it.
+		begin(t, b, "m/b")
+		begin(t, b, "m/b")
+		n := 0
+		for range b.ListMultiparts(t.Context(), "m/b") {
+			n++
+			break
+		}
+		if n != 1 {
+			t.Errorf("%d uploads after the first", n)
+		}
+	}},
 	{"a part's number is between 1 and MaxParts", func(t *testing.T, b bucket.Bucket) {
 		up := begin(t, b, "a")
 		for _, n := range []int{0, -1, b.Features().MaxParts + 1} {
@@ -191,6 +218,26 @@ var multipartTests = []test{
 			wantError(t, "put part", err, bucket.ErrPart)
 		}
 	}},
+}
+
+// wantUploads fails the test unless those are the open uploads of key.
+func wantUploads(t *testing.T, b bucket.Bucket, key string, ids ...string) {
+	t.Helper()
+	var have []string
+	for info, err := range b.ListMultiparts(t.Context(), key) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Started.IsZero() {
+			t.Errorf("upload %s began at no time", info.ID)
+		}
+		have = append(have, info.ID)
+	}
+	slices.Sort(have)
+	slices.Sort(ids)
+	if !slices.Equal(have, ids) {
+		t.Fatalf("uploads of %s: %q, want %q", key, have, ids)
+	}
 }
 
 // An upload is a multipart upload and what has been put into it.

@@ -115,7 +115,8 @@ func (b *Bucket) count(n *int64, line string) {
 	}
 }
 
-// of is where calls of a kind are counted; a conditional delete is a delete.
+// of is where calls of a kind are counted; a conditional delete is a delete,
+// and a listing of uploads a listing.
 func (c *Calls) of(k observe.Kind) *int64 {
 	switch k {
 	case observe.Get:
@@ -124,7 +125,7 @@ func (c *Calls) of(k observe.Kind) *int64 {
 		return &c.Stat
 	case observe.Put:
 		return &c.Put
-	case observe.List:
+	case observe.List, observe.Uploads:
 		return &c.List
 	case observe.Delete, observe.DeleteIf:
 		return &c.Delete

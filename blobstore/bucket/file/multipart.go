@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path"
 	"time"
@@ -212,6 +213,57 @@ func (b *Bucket) AbortMultipart(ctx context.Context, key, id string) error {
 	defer b.locks.release(stripe)
 	b.removeUpload(id)
 	return nil
+}
+
+// ListMultiparts implements bucket.Multiparter. It looks at every upload that
+// there is.
+func (b *Bucket) ListMultiparts(ctx context.Context, key string) iter.Seq2[bucket.MultipartInfo, error] {
+	return func(yield func(bucket.MultipartInfo, error) bool) {
+		if err := check(ctx, "list uploads", key); err != nil {
+			yield(bucket.MultipartInfo{}, err)
+			return
+		}
+		if err := b.listUploads(ctx, key, yield); err != nil && err != errStopped {
+			yield(bucket.MultipartInfo{}, b.fail("list uploads", key, err))
+		}
+	}
+}
+
+func (b *Bucket) listUploads(ctx context.Context, key string, yield func(bucket.MultipartInfo, error) bool) error {
+	all, err := b.openFolder(multipartDir)
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	for {
+		ids, rerr := all.Readdirnames(1024)
+		for _, id := range ids {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			up, err := b.openUpload(key, id)
+			if errors.Is(err, bucket.ErrNoUpload) { // of another key, or gone by now
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			started, err := up.started()
+			up.close()
+			if err != nil {
+				return err
+			}
+			if !yield(bucket.MultipartInfo{ID: id, Started: started}, nil) {
+				return errStopped
+			}
+		}
+		if rerr == io.EOF {
+			return nil
+		}
+		if rerr != nil {
+			return rerr
+		}
+	}
 }
 
 // removeUpload removes what there is of an upload, its table first: without it

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -147,6 +148,18 @@ func (up *upload) present() error {
 		err = fmt.Errorf("%w: %s", bucket.ErrNoUpload, up.id)
 	}
 	return err
+}
+
+// started is when the upload was created: when its table was made, or, on a
+// filesystem that does not say, last written.
+func (up *upload) started() (time.Time, error) {
+	var st unix.Statx_t
+	err := unix.Statx(int(up.table.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_BTIME|unix.STATX_MTIME, &st)
+	at := st.Mtime
+	if st.Mask&unix.STATX_BTIME != 0 {
+		at = st.Btime
+	}
+	return time.Unix(at.Sec, int64(at.Nsec)).UTC(), os.NewSyscallError("statx", err)
 }
 
 func slotAt(n int) int64 { return headerSize + int64(n-1)*slotSize }

@@ -4,14 +4,19 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
 )
 
 // An upload is a multipart upload that has been neither completed nor aborted.
 type upload struct {
-	key   string
-	parts map[int]object
+	key     string
+	started time.Time
+	parts   map[int]object
 }
 
 // CreateMultipart implements bucket.Multiparter.
@@ -23,7 +28,7 @@ func (b *Bucket) CreateMultipart(ctx context.Context, key string) (string, error
 	defer b.mu.Unlock()
 	b.lastID++
 	id := fmt.Sprintf("upload-%d", b.lastID)
-	b.uploads[id] = &upload{key: key, parts: map[int]object{}}
+	b.uploads[id] = &upload{key: key, started: b.opts.Now(), parts: map[int]object{}}
 	return id, nil
 }
 
@@ -99,6 +104,31 @@ func (b *Bucket) AbortMultipart(ctx context.Context, key, id string) error {
 		delete(b.uploads, id)
 	}
 	return nil
+}
+
+// ListMultiparts implements bucket.Multiparter.
+func (b *Bucket) ListMultiparts(ctx context.Context, key string) iter.Seq2[bucket.MultipartInfo, error] {
+	return func(yield func(bucket.MultipartInfo, error) bool) {
+		if err := check(ctx, "list uploads", key); err != nil {
+			yield(bucket.MultipartInfo{}, err)
+			return
+		}
+		b.mu.Lock()
+		var open []bucket.MultipartInfo
+		for id, up := range b.uploads {
+			if up.key == key {
+				open = append(open, bucket.MultipartInfo{ID: id, Started: up.started})
+			}
+		}
+		b.mu.Unlock()
+		// A map's order would make a simulation on this bucket another each time.
+		slices.SortFunc(open, func(x, y bucket.MultipartInfo) int { return strings.Compare(x.ID, y.ID) })
+		for _, info := range open {
+			if !yield(info, nil) {
+				return
+			}
+		}
+	}
 }
 
 // upload returns the upload id to key. The lock is held.

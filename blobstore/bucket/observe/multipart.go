@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"io"
+	"iter"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
 )
@@ -37,4 +38,13 @@ func (b *observed) AbortMultipart(ctx context.Context, key, id string) error {
 	err := b.Bucket.AbortMultipart(ctx, key, id)
 	end(err)
 	return err
+}
+
+// ListMultiparts implements bucket.Multiparter.
+func (b *observed) ListMultiparts(ctx context.Context, key string) iter.Seq2[bucket.MultipartInfo, error] {
+	return func(yield func(bucket.MultipartInfo, error) bool) {
+		p := page{to: b.to, kind: Uploads, key: key}
+		ctx := p.begin(ctx)
+		inPages(ctx, &p, b.Bucket.ListMultiparts(ctx, key), yield)
+	}
 }

@@ -28,6 +28,7 @@ const (
 	Part     Kind = "part"
 	Complete Kind = "complete"
 	Abort    Kind = "abort"
+	Uploads  Kind = "uploads" // a listing of the multipart uploads of a key
 	Clock    Kind = "clock"
 )
 
@@ -54,7 +55,7 @@ func (c Call) Key() string { return strings.Join(c.Keys, " ") }
 type Observer interface {
 	// Begin is told of a call before it is made; the call is made with the
 	// context that Begin returns. end is called once, when the call has
-	// returned (a Get then has its reader, and a List its next PageSize keys):
+	// returned (a Get then has its reader, and a listing its next PageSize keys):
 	// took is the time that the bucket took, without that of whoever goes
 	// through a listing.
 	Begin(ctx context.Context, c Call) (_ context.Context, end func(took time.Duration, err error))
@@ -110,36 +111,42 @@ func (b *observed) Put(ctx context.Context, key string, r io.ReadSeeker, size in
 // List implements bucket.Lister.
 func (b *observed) List(ctx context.Context, prefix, startAfter string) iter.Seq2[bucket.Info, error] {
 	return func(yield func(bucket.Info, error) bool) {
-		p := page{to: b.to, prefix: prefix}
+		p := page{to: b.to, kind: List, key: prefix}
 		ctx := p.begin(ctx)
-		defer func() { p.end(p.took, p.err) }()
-		resumed, n := time.Now(), 0
-		for info, err := range b.Bucket.List(ctx, prefix, startAfter) {
-			waited := time.Since(resumed)
-			if n++; n > 1 && n%PageSize == 1 {
-				p.end(p.took, nil)
-				p.began = resumed
-				p.begin(ctx)
-			}
-			p.took += waited
-			p.err = err
-			if !yield(info, err) {
-				return
-			}
-			resumed = time.Now()
-		}
-		p.took += time.Since(resumed)
+		inPages(ctx, &p, b.Bucket.List(ctx, prefix, startAfter), yield)
 	}
+}
+
+// inPages goes through a listing whose first page p is.
+func inPages[T any](ctx context.Context, p *page, listing iter.Seq2[T, error], yield func(T, error) bool) {
+	defer func() { p.end(p.took, p.err) }()
+	resumed, n := time.Now(), 0
+	for info, err := range listing {
+		waited := time.Since(resumed)
+		if n++; n > 1 && n%PageSize == 1 {
+			p.end(p.took, nil)
+			p.began = resumed
+			p.begin(ctx)
+		}
+		p.took += waited
+		p.err = err
+		if !yield(info, err) {
+			return
+		}
+		resumed = time.Now()
+	}
+	p.took += time.Since(resumed)
 }
 
 // A page is the call under way of a listing.
 type page struct {
-	to     Observer
-	prefix string
-	began  time.Time // zero: now
-	took   time.Duration
-	err    error
-	end    func(time.Duration, error)
+	to    Observer
+	kind  Kind
+	key   string
+	began time.Time // zero: now
+	took  time.Duration
+	err   error
+	end   func(time.Duration, error)
 }
 
 func (p *page) begin(ctx context.Context) context.Context {
@@ -147,7 +154,7 @@ func (p *page) begin(ctx context.Context) context.Context {
 		p.began = time.Now()
 	}
 	p.took, p.err = 0, nil
-	ctx, p.end = p.to.Begin(ctx, Call{Kind: List, Keys: []string{p.prefix}, Began: p.began})
+	ctx, p.end = p.to.Begin(ctx, Call{Kind: p.kind, Keys: []string{p.key}, Began: p.began})
 	return ctx
 }
 

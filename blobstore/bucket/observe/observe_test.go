@@ -119,10 +119,13 @@ func TestEachCallIsToldOnce(t *testing.T) {
 	if err := b.AbortMultipart(ctx, "m", "none"); err != nil {
 		t.Fatal(err)
 	}
+	for range b.ListMultiparts(ctx, "m") {
+		t.Error("an upload that was completed is listed")
+	}
 	if _, err := b.Clock(ctx); err != nil {
 		t.Fatal(err)
 	}
-	n.expect(t, "read 3 ok", "stat a/c 0 no", "create m 0 ok", "part m 2 ok", "complete m 0 ok", "abort m 0 ok", "clock  0 ok")
+	n.expect(t, "read 3 ok", "stat a/c 0 no", "create m 0 ok", "part m 2 ok", "complete m 0 ok", "abort m 0 ok", "uploads m 0 ok", "clock  0 ok")
 	if err := b.(bucket.ConditionalDeleter).DeleteIf(ctx, "a/b", info.ETag); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 
 	"github.com/minio/minio-go/v7"
@@ -95,4 +96,37 @@ func (b *Bucket) AbortMultipart(ctx context.Context, key, id string) error {
 		}
 		return err
 	})
+}
+
+// ListMultiparts implements bucket.Multiparter. Some servers (MinIO) list by the
+// prefix only the uploads of that very key, others those of longer keys too.
+func (b *Bucket) ListMultiparts(ctx context.Context, key string) iter.Seq2[bucket.MultipartInfo, error] {
+	return func(yield func(bucket.MultipartInfo, error) bool) {
+		if err := check("list uploads", key); err != nil {
+			yield(bucket.MultipartInfo{}, err)
+			return
+		}
+		keyMarker, idMarker := "", ""
+		for {
+			var page minio.ListMultipartUploadsResult
+			err := b.do(ctx, "list uploads", key, func(ctx context.Context, _ *reply) (err error) {
+				page, err = b.core.ListMultipartUploads(ctx, b.name, b.prefix+key, keyMarker, idMarker, "", 1000)
+				return err
+			})
+			if err != nil {
+				yield(bucket.MultipartInfo{}, err)
+				return
+			}
+			for _, up := range page.Uploads {
+				if up.Key == b.prefix+key && !yield(bucket.MultipartInfo{ID: up.UploadID, Started: up.Initiated.UTC()}, nil) {
+					return
+				}
+			}
+			// The uploads of this key come before those of longer ones.
+			if !page.IsTruncated || page.NextKeyMarker > b.prefix+key || page.NextKeyMarker == keyMarker && page.NextUploadIDMarker == idMarker {
+				return
+			}
+			keyMarker, idMarker = page.NextKeyMarker, page.NextUploadIDMarker
+		}
+	}
 }
