@@ -124,14 +124,14 @@ func (f *Fleet) Report(ctx context.Context, n Node) error {
 	return err
 }
 
-// belongsFor is how long an id stays its reporter's without a report: as long as
+// SilentAfter is how long an id stays its reporter's without a report: as long as
 // what the node runs is kept from collection.
-const belongsFor = 30 * 24 * time.Hour
+const SilentAfter = 30 * 24 * time.Hour
 
 // mine says whether whoever speaks may speak for the node id, whose record is
 // age old. Errors: blobstore.ErrNodeTaken.
 func (r *nodeRecord) mine(id string, by Reporter, age time.Duration) error {
-	if r.Reporter == "" || by == (Reporter{}) || by.Proven || r.Reporter == by.Subject || age >= belongsFor {
+	if r.Reporter == "" || by == (Reporter{}) || by.Proven || r.Reporter == by.Subject || age >= SilentAfter {
 		return nil
 	}
 	return remedy(fail(blobstore.ErrNodeTaken, id, "another than %s reported under it within 30 days", by.Subject),
