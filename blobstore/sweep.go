@@ -23,6 +23,9 @@ type Judgement struct {
 	Digest digest.Digest
 	Size   int64 // bytes of the blob
 	Step   Step
+	// Gone says that the record is a tombstone now, or with dry would be: the
+	// blob cannot be read any more. Also with Kept, when its time has not come.
+	Gone bool
 	Why    string
 	// Next is when the next step can be taken at the earliest; zero when there
 	// is none, or nobody can say.

@@ -3,8 +3,6 @@ package collect
 import (
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/reference"
@@ -30,7 +28,7 @@ type Tally interface {
 	Manifest(repo reference.Repository, manifest images.Descriptor, named []images.Descriptor, created time.Time)
 	// Unnamed says that there is the record of a blob that the mark did not
 	// reach, and which step was taken, or would be (blobstore.Kept too).
-	Unnamed(d digest.Digest, size int64, step blobstore.Step)
+	Unnamed(j blobstore.Judgement)
 	// Listed says how many records of blobs there are.
 	Listed(blobs int64)
 	// Done ends it; Drop ends one that has not come to its end.
