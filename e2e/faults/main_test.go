@@ -1,0 +1,72 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/server"
+)
+
+// serverEnv has the settings of the server that this program is then: `lamina
+// serve` whose times are so short that a collector has everything to do within
+// a test.
+const serverEnv = "LAMINA_FAULTS_SERVER"
+
+func TestMain(m *testing.M) {
+	if raw := os.Getenv(serverEnv); raw != "" {
+		if err := beServer(raw); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	code := m.Run()
+	if build.dir != "" {
+		_ = os.RemoveAll(filepath.Clean(build.dir))
+	}
+	os.Exit(code)
+}
+
+// settings of a server that is killed.
+type settings struct {
+	Bucket              string
+	HTTP, GRPC, Metrics string
+	Times               times
+	PartSize            int64
+}
+
+// times are the blobstore.Options of the same names.
+type times struct {
+	Grace, Drain, Skew, PublishWithin, LinkLease, RecordCache time.Duration
+}
+
+func (s settings) options() blobstore.Options {
+	return blobstore.Options{
+		Grace: s.Times.Grace, Drain: s.Times.Drain, Skew: s.Times.Skew, PublishWithin: s.Times.PublishWithin,
+		LinkLease: s.Times.LinkLease, RecordCache: s.Times.RecordCache, PartSize: s.PartSize,
+	}
+}
+
+func beServer(raw string) error {
+	var s settings
+	if err := json.Unmarshal([]byte(raw), &s); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	cfg := server.Config{
+		Bucket: s.Bucket, HTTP: s.HTTP, GRPC: s.GRPC, Metrics: s.Metrics, Logger: log,
+		Store: s.options(), StopWithin: 10 * time.Second,
+	}
+	return server.Run(ctx, cfg)
+}
