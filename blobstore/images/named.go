@@ -43,6 +43,8 @@ type naming struct {
 	blobs  map[digest.Digest]named
 	absent []named // manifests that an index names and the repository lacks
 	layers map[digest.Digest]int64
+	// children are the generations of the links of manifests that an index names.
+	children map[digest.Digest]string
 	// sparse says that something named, directly or not, is not in the
 	// repository.
 	sparse bool
@@ -54,7 +56,7 @@ type naming struct {
 // gather finds out what p names. It reads the manifests of an index.
 // Errors: ErrManifestInvalid; those of reading a manifest.
 func (im *Images) gather(ctx context.Context, repo reference.Repository, p *parsed) (*naming, error) {
-	n := &naming{im: im, repo: repo, blobs: map[digest.Digest]named{}, layers: map[digest.Digest]int64{}}
+	n := &naming{im: im, repo: repo, blobs: map[digest.Digest]named{}, layers: map[digest.Digest]int64{}, children: map[digest.Digest]string{}}
 	if err := n.add(p, true, false); err != nil {
 		return nil, err
 	}
@@ -127,6 +129,9 @@ func (n *naming) child(ctx context.Context, i int, d ocispec.Descriptor) error {
 		return fail(blobstore.ErrManifestInvalid, "", "manifest %s has %d bytes, its descriptor says %d", d.Digest, s.Size, d.Size)
 	}
 	n.describe(i, d, s)
+	n.mu.Lock()
+	n.children[d.Digest] = l.Generation
+	n.mu.Unlock()
 	return n.follow(ctx, d.Digest, s.MediaType, 1, s.Sparse)
 }
 

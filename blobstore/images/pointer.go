@@ -19,11 +19,41 @@ type pointer struct {
 	record.Header
 	Digest     digest.Digest `json:"digest,omitempty"`
 	Generation string        `json:"generation,omitempty"`
-	// Gone is set in the tombstone of a name that was removed by itself.
+	// Gone is set in the tombstone of a name that was removed by itself; Digest
+	// is then what it named.
 	Gone  bool      `json:"gone,omitempty"`
 	Since time.Time `json:"since"`
+	// Former is what a tag named before, the latest first, at most maxFormer.
+	Former []Former `json:"former,omitempty"`
 	// Descriptor is what a list of referrers shows.
 	Descriptor *ocispec.Descriptor `json:"descriptor,omitempty"`
+}
+
+// A Former is a manifest that a tag no longer names.
+type Former struct {
+	Digest digest.Digest `json:"digest"`
+	Until  time.Time     `json:"until"`
+}
+
+// maxFormer bounds what a tag remembers.
+const maxFormer = 8
+
+// former is what a tag that takes the place of p at that time, and names d, has
+// named before.
+func (p *pointer) former(d digest.Digest, at time.Time) []Former {
+	if p.Digest == "" || p.Digest == d {
+		return p.Former
+	}
+	last := Former{p.Digest, at}
+	if p.Gone {
+		last.Until = p.Since
+	}
+	return append([]Former{last}, p.Former[:min(len(p.Former), maxFormer-1)]...)
+}
+
+// tombstone is what takes the place of p when the name is removed at that time.
+func (p *pointer) tombstone(at time.Time) *pointer {
+	return &pointer{Digest: p.Digest, Gone: true, Since: at, Former: p.Former}
 }
 
 // A storedPointer is a pointer with the version it was read or written at. The
@@ -48,7 +78,7 @@ func (im *Images) readPointer(ctx context.Context, key string) (storedPointer, e
 
 func (im *Images) keepPointer(key string, p pointer, v record.Version) storedPointer {
 	sp := storedPointer{p, v}
-	w := int64(len(key) + 500)
+	w := int64(len(key) + 500 + 150*len(p.Former))
 	if d := p.Descriptor; d != nil {
 		for k, v := range d.Annotations {
 			w += int64(len(k) + len(v) + 50)

@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -14,6 +15,10 @@ import (
 // errUnlinked says that the manifest was deleted while a name was written for
 // it. It does not leave the package.
 var errUnlinked = errors.New("manifest is not linked")
+
+// tagFresh is how old a tag may be that is not written again when it is to name
+// what it names already: retention goes by when a tag was written.
+const tagFresh = 24 * time.Hour
 
 // Tag points a tag at the manifest d of the same repository if expect holds.
 // Errors: blobstore.ErrManifestUnknown, ErrTagConflict (as Put);
@@ -42,7 +47,7 @@ func (im *Images) Untag(ctx context.Context, repo reference.Repository, tag refe
 			return err // somebody else removed it, which is what was asked for
 		}
 		var done bool
-		old, done, err = im.swapPointer(ctx, key, old.version, &pointer{Gone: true, Since: im.clock.Now().UTC()})
+		old, done, err = im.swapPointer(ctx, key, old.version, old.tombstone(im.clock.Now().UTC()))
 		if done {
 			return nil
 		}
@@ -71,15 +76,16 @@ func (im *Images) writeTag(ctx context.Context, repo reference.Repository, tag r
 		if err != nil {
 			return err
 		}
-		if read && !old.Gone && old.Digest == d && old.Generation == l.Generation {
-			return nil // it says so already
+		if read && !old.Gone && old.Digest == d && old.Generation == l.Generation && im.clock.Now().Sub(old.Since) < tagFresh {
+			return im.stillLinked(ctx, repo, d, l.Generation) // it says so already
 		}
 		if old.version == (record.Version{}) {
 			if err := im.ensureCatalog(ctx, repo, true); err != nil {
 				return err
 			}
 		}
-		p := &pointer{Digest: d, Generation: l.Generation, Since: im.clock.Now().UTC()}
+		at := im.clock.Now().UTC()
+		p := &pointer{Digest: d, Generation: l.Generation, Since: at, Former: old.former(d, at)}
 		now, done, err := im.swapPointer(ctx, key, old.version, p)
 		if err != nil {
 			return err
@@ -114,9 +120,14 @@ func (im *Images) before(ctx context.Context, repo reference.Repository, key str
 }
 
 // stillLinked asks again whether the manifest is linked as it was, which costs
-// no call while the link is held. Errors: errUnlinked.
+// no call while the link is held. One that is leaving stays: somebody is about to
+// remove it since nothing names it (see package link). Errors: errUnlinked.
 func (im *Images) stillLinked(ctx context.Context, repo reference.Repository, d digest.Digest, generation string) error {
-	l, err := im.links.Get(ctx, ManifestKey(repo, d))
+	key := ManifestKey(repo, d)
+	l, err := im.links.Get(ctx, key)
+	if err == nil && l.Generation == generation && l.Leaving != "" {
+		_, err = im.links.Stay(ctx, key, generation)
+	}
 	if absent(err) || err == nil && l.Generation != generation {
 		return errUnlinked
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/link"
@@ -66,6 +68,9 @@ func (w *writer) link(ctx context.Context) (err error) {
 		if _, err := w.promise(ctx, n, true); err != nil {
 			return errors.Join(err, w.takeBack(ctx))
 		}
+	}
+	if err := w.childrenLinked(ctx, n); err != nil {
+		return errors.Join(err, w.takeBack(ctx))
 	}
 	for _, l := range wanted {
 		w.im.checker.Want(w.repo, l.blob, l.mediaType, l.diffID)
@@ -148,7 +153,36 @@ func (w *writer) names(ctx context.Context, tags []reference.Tag, expect Expect)
 		}
 	}
 	if len(tags) == 0 {
+		if !w.made && w.im.clock.Now().Sub(w.live.Since) >= tagFresh {
+			return w.again(ctx)
+		}
 		return w.im.stillLinked(ctx, w.repo, w.manifest.Digest, w.live.Generation)
+	}
+	return nil
+}
+
+// again notes that a manifest which was there was pushed again, without a tag:
+// most likely an index that names it follows. Errors: errUnlinked.
+func (w *writer) again(ctx context.Context) (err error) {
+	if w.live, err = w.im.links.Stay(ctx, w.key(), w.live.Generation); absent(err) {
+		return errUnlinked
+	}
+	return err
+}
+
+// childrenLinked asks again whether the manifests of the repository that an
+// index names are linked, once its own link is written. One that retention is
+// about to remove stays; one that has been removed since it was gathered is
+// missing. Errors: ErrManifestBlobUnknown.
+func (w *writer) childrenLinked(ctx context.Context, n *naming) error {
+	for d, generation := range n.children {
+		err := w.im.stillLinked(ctx, w.repo, d, generation)
+		if errors.Is(err, errUnlinked) && !w.im.options.AllowSparse {
+			return missingError(w.repo, []named{{Descriptor: ocispec.Descriptor{Digest: d}, what: "manifest"}})
+		}
+		if err != nil && !errors.Is(err, errUnlinked) {
+			return err
+		}
 	}
 	return nil
 }

@@ -28,6 +28,9 @@ type Link struct {
 	Generation string
 	Since      time.Time       // when it became live
 	Payload    json.RawMessage // what its maker wrote with it
+	// Leaving is set while somebody is about to remove the link since nothing
+	// names it: see Store.Leave.
+	Leaving string
 }
 
 // linkRecord is what is stored. A tombstone stays until it can be removed
@@ -38,10 +41,11 @@ type linkRecord struct {
 	Gone       bool            `json:"gone,omitempty"`
 	Since      time.Time       `json:"since"`
 	Payload    json.RawMessage `json:"payload,omitempty"`
+	Leaving    string          `json:"leaving,omitempty"`
 }
 
 func (r *linkRecord) link() Link {
-	return Link{Generation: r.Generation, Since: r.Since, Payload: r.Payload}
+	return Link{Generation: r.Generation, Since: r.Since, Payload: r.Payload, Leaving: r.Leaving}
 }
 
 // Clock is the part of the store's clock that links need.
@@ -172,7 +176,7 @@ func (s *Store) remove(ctx context.Context, key, generation string) error {
 			return fmt.Errorf("link %s: %w", key, bucket.ErrNotExist)
 		}
 		seen = true
-		r.Gone, r.Since, r.Payload = true, s.clock.Now().UTC(), nil
+		r.Gone, r.Leaving, r.Since, r.Payload = true, "", s.clock.Now().UTC(), nil
 		_, err = record.Replace[linkRecord](ctx, s.records, key, v, &r, time.Time{})
 		if err == nil {
 			break
