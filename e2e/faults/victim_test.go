@@ -1,0 +1,135 @@
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/laminastore/lamina/internal/failpoint"
+)
+
+// A victim is a server that is killed and started again.
+type victim struct {
+	*process
+	points []string // steps at which to die
+
+	mu    sync.Mutex
+	kills map[string]int // by step; "" at random moments
+}
+
+// newVictim is a server with these settings, of which the addresses are filled in.
+func newVictim(t testing.TB, s settings) *victim {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.HTTP, s.GRPC, s.Metrics = address(t), address(t), address(t)
+	raw, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &victim{
+		process: &process{argv: []string{self}, env: []string{serverEnv + "=" + string(raw)}, http: s.HTTP, grpc: s.GRPC, metrics: s.Metrics},
+		kills:   map[string]int{},
+	}
+	for _, name := range failpoint.Names() {
+		if strings.HasPrefix(s.Bucket, "file:") || !strings.HasPrefix(name, "file-") {
+			v.points = append(v.points, name)
+		}
+	}
+	t.Cleanup(func() {
+		if v.current() == nil {
+			return
+		}
+		v.kill()
+		if t.Failed() {
+			t.Logf("the server at %s said:\n%s", v.grpc, v.current().said)
+		}
+	})
+	return v
+}
+
+// revive starts the server so that nothing kills it.
+func (v *victim) revive(t testing.TB) {
+	t.Helper()
+	v.begin(t)
+	if err := v.ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// die starts the server and has it killed: at a step if it comes there, else a
+// little later. It must not end in any other way.
+func (v *victim) die(t testing.TB, point string) {
+	var env []string
+	most := time.Duration(rand.IntN(500)) * time.Millisecond
+	if point != "" {
+		// Steps of the bucket come often, and at the start already.
+		n := 1 + rand.IntN(3)
+		if strings.HasPrefix(point, "file-") {
+			n = 1 + rand.IntN(150)
+		}
+		env = append(env, fmt.Sprintf("%s=%s:%d", failpoint.Env, point, n))
+		most = 2 * time.Second
+	}
+	l := v.begin(t, env...)
+	err := v.ready(t.Context())
+	if err == nil {
+		select {
+		case <-l.ended:
+		case <-time.After(most):
+		}
+	}
+	alive := true
+	select {
+	case <-l.ended:
+		alive = false
+	default:
+	}
+	v.kill()
+	said, at := l.said.String(), l.killedAt()
+	if strings.Contains(said, "DATA RACE") || strings.Contains(said, "panic:") || !alive && at == "" || alive && err != nil {
+		t.Errorf("the server ended by itself: %v, %v\n%s", l.cmd.ProcessState, err, said)
+	}
+	v.mu.Lock()
+	v.kills[at]++
+	v.mu.Unlock()
+}
+
+// killed says how often it was killed, and where.
+func (v *victim) killed() (total int, at string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var list []string
+	for _, point := range slices.Sorted(maps.Keys(v.kills)) {
+		total += v.kills[point]
+		name := point
+		if name == "" {
+			name = "at random"
+		}
+		list = append(list, fmt.Sprintf("%s %d", name, v.kills[point]))
+	}
+	return total, strings.Join(list, ", ")
+}
+
+// haunt kills it n times: at each step in turn, and as often at random.
+func (v *victim) haunt(t testing.TB, n int) {
+	for i := range n {
+		if t.Failed() {
+			return
+		}
+		if point := i / 2 % len(v.points); i%2 == 0 {
+			v.die(t, v.points[point])
+		} else {
+			v.die(t, "")
+		}
+	}
+}
