@@ -57,9 +57,13 @@ func (s *Store) LinkBlob(ctx context.Context, repo reference.Repository, d diges
 	return err
 }
 
-// hold promises d and makes repo hold it: promise, link, clock (design 4.3).
+// hold promises d and makes repo hold it, unless that is "": promise, link, clock
+// (design 4.3).
 func (s *Store) hold(ctx context.Context, repo reference.Repository, d digest.Digest) (Blob, error) {
 	b, err := s.Promise(ctx, d)
+	if repo == "" {
+		return b, err
+	}
 	for {
 		if err != nil {
 			return Blob{}, err
