@@ -10,15 +10,6 @@ import (
 	"github.com/laminastore/lamina/blobstore/record"
 )
 
-// Look returns the link at key as it is in the bucket now, and whether it is live:
-// one that was removed has left a tombstone, and is no error. Nothing is leased.
-// Errors: bucket.ErrNotExist when there is not even a tombstone,
-// record.ErrInvalid, bucket.ErrUnavailable.
-func (s *Store) Look(ctx context.Context, key string) (l Link, live bool, err error) {
-	r, _, err := record.Read[linkRecord](ctx, s.records, key)
-	return r.link(), err == nil && !r.Gone, err
-}
-
 // BuryInvalid makes what is at key a tombstone if it is no record, so that the link
 // can be made anew. It says whether it did. Errors: bucket.ErrUnavailable.
 func (s *Store) BuryInvalid(ctx context.Context, key string) (bool, error) {
