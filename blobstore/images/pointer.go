@@ -88,9 +88,15 @@ func (im *Images) keepPointer(key string, p pointer, v record.Version) storedPoi
 	return sp
 }
 
-// swapPointer writes p over old, and returns what is there then.
+// swapPointer writes p over old, and returns what is there then. A new one has
+// an end to its way: tombstones are removed some time, and then a write that was
+// stopped before could bring back what was deleted.
 func (im *Images) swapPointer(ctx context.Context, key string, old record.Version, p *pointer) (storedPointer, bool, error) {
-	now, at, done, err := record.Swap(ctx, im.records, key, old, p, time.Time{})
+	var notAfter time.Time
+	if old == (record.Version{}) {
+		notAfter = im.clock.Now().Add(im.store.Options().PublishWithin)
+	}
+	now, at, done, err := record.Swap(ctx, im.records, key, old, p, notAfter)
 	if err != nil || at == (record.Version{}) {
 		im.pointers.Remove(key)
 		return storedPointer{}, false, err

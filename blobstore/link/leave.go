@@ -23,19 +23,6 @@ import (
 // name written before that look was seen by it, one written after it has had the
 // link stay, or finds it gone and is not acknowledged.
 
-// A State is a link's record, live or not.
-type State struct {
-	Link
-	Gone bool // since Since
-}
-
-// Look returns the record at key from the bucket, also when it is a tombstone.
-// Errors: bucket.ErrNotExist when there is none; bucket.ErrUnavailable.
-func (s *Store) Look(ctx context.Context, key string) (State, error) {
-	r, _, err := record.Read[linkRecord](ctx, s.records, key)
-	return State{r.link(), r.Gone}, err
-}
-
 // Leave says that the live link of a generation is leaving, and returns the
 // token for RemoveLeaving. The caller waits for the lease (Settle) before it
 // looks for names. Errors: bucket.ErrNotExist when there is no such live link;
