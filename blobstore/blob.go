@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,71 +26,14 @@ const parallel = 32
 // Stat describes a blob that repo holds, and promises it.
 // Errors: ErrBlobUnknown, bucket.ErrUnavailable.
 func (s *Store) Stat(ctx context.Context, repo reference.Repository, d digest.Digest) (Blob, error) {
-	if err := s.mustHold(ctx, repo, d); err != nil {
-		return Blob{}, err
-	}
-	return s.Promise(ctx, d)
-}
-
-// HoldsBlob says whether repo holds d. Errors: bucket.ErrUnavailable.
-func (s *Store) HoldsBlob(ctx context.Context, repo reference.Repository, d digest.Digest) (bool, error) {
-	_, err := s.links.Get(ctx, BlobLinkKey(repo, d))
-	if gone(err) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// mustHold is HoldsBlob whose no is ErrBlobUnknown. What is in another
-// repository is answered as if it were nowhere.
-func (s *Store) mustHold(ctx context.Context, repo reference.Repository, d digest.Digest) error {
-	ok, err := s.HoldsBlob(ctx, repo, d)
-	if err == nil && !ok {
-		err = fail(ErrBlobUnknown, d, "not in repository %s", repo)
-	}
-	return err
-}
-
-// LinkBlob makes repo hold d, not later than notAfter. The caller has promised
-// d, and looks at the clock afterwards. Errors: as link.Store.Make.
-func (s *Store) LinkBlob(ctx context.Context, repo reference.Repository, d digest.Digest, notAfter time.Time) error {
-	_, _, err := s.links.Make(ctx, BlobLinkKey(repo, d), nil, notAfter)
-	return err
-}
-
-// hold promises d and makes repo hold it, unless that is "": promise, link, clock
-// (design 4.3).
-func (s *Store) hold(ctx context.Context, repo reference.Repository, d digest.Digest) (Blob, error) {
-	b, err := s.Promise(ctx, d)
-	if repo == "" {
-		return b, err
-	}
-	for {
-		if err != nil {
-			return Blob{}, err
-		}
-		if err = s.LinkBlob(ctx, repo, d, b.Promised); err != nil {
-			return Blob{}, err
-		}
-		if s.clock.Now().Before(b.Promised) {
-			return b, nil
-		}
-		// The link may have landed after the promise. Promise again; what is
-		// gone by then must not stay linked.
-		if b, err = s.PromiseAnew(ctx, d); errors.Is(err, ErrBlobUnknown) {
-			if rerr := s.links.Remove(ctx, BlobLinkKey(repo, d)); rerr != nil && !gone(rerr) {
-				return Blob{}, rerr
-			}
-		} else if err == nil && s.clock.Now().Before(b.Promised) {
-			return b, nil
-		}
-	}
+	r, err := s.held(ctx, repo, d, nil)
+	return s.blob(&r), err
 }
 
 // Mount makes repo hold a blob that from holds, and promises it. No bytes move.
 // Errors: ErrBlobUnknown, bucket.ErrUnavailable.
 func (s *Store) Mount(ctx context.Context, repo, from reference.Repository, d digest.Digest) (Blob, error) {
-	if err := s.mustHold(ctx, from, d); err != nil {
+	if _, err := s.held(ctx, from, d, nil); err != nil {
 		return Blob{}, err
 	}
 	return s.hold(ctx, repo, d)
@@ -170,6 +114,9 @@ type BlobInfo struct {
 	// at any time, and are nobody's.
 	Copies, Bad, Drop, Barred []string
 }
+
+// Named are the data objects that a sweep of this record deletes, or keeps.
+func (b BlobInfo) Named() []string { return slices.Concat(b.Copies, b.Bad, b.Drop) }
 
 func (s *Store) info(r *blobRecord) BlobInfo {
 	return BlobInfo{

@@ -1,6 +1,7 @@
 package blobstore
 
 import (
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -30,6 +31,12 @@ type blobRecord struct {
 	Digest digest.Digest `json:"digest"`
 	Size   int64         `json:"size"`
 	State  state         `json:"state"`
+	// Life is random, and new each time the blob comes to be, also where it was
+	// before. A repository's link to the blob counts only for the life it was
+	// made for: what one tenant had, and what was collected since, is not opened
+	// again by another's upload of the same bytes (design 4.8). Records from
+	// before there were lives have none.
+	Life string `json:"life,omitempty"`
 	// Promise is until when the blob must stay readable.
 	Promise time.Time `json:"promise"`
 	// Condemned and Gone are when the record took that state.
@@ -41,11 +48,14 @@ type blobRecord struct {
 	// Bad copies did not match the digest: never served, kept for whoever wants
 	// to see what happened.
 	Bad []dataID `json:"bad,omitempty"`
-	// Barred data is being deleted as an orphan, and must not be published.
+	// Barred data is being deleted as an orphan, or has been, and must not be
+	// published: the last maxBarred.
 	Barred []dataID `json:"barred,omitempty"`
-	// Drop lists the data that is deleted when Gone is long enough ago.
-	Drop    []dataID `json:"drop,omitempty"`
-	Verdict *Verdict `json:"verdict,omitempty"`
+	// Drop is data of an earlier life, which is deleted when DropAfter has
+	// passed, whatever the state is then.
+	Drop      []dataID  `json:"drop,omitempty"`
+	DropAfter time.Time `json:"dropAfter,omitzero"`
+	Verdict   *Verdict  `json:"verdict,omitempty"`
 	// Origins are some repositories that the blob was uploaded to, the latest
 	// last. They may hold it no longer: see MountFromAny.
 	Origins []reference.Repository `json:"origins,omitempty"`
@@ -61,6 +71,23 @@ type Verdict struct {
 	DiffID digest.Digest `json:"diffID,omitempty"`
 	// Problem says why it is no layer, for people; empty when DiffID is set.
 	Problem string `json:"problem,omitempty"`
+}
+
+// maxBarred bounds the barred data that a record names. What makes a bar hold
+// is that the record has changed: a publisher's write that is under way fails
+// then, and before it writes anything else it looks at its clock. So those
+// barred long ago need not be named.
+const maxBarred = 32
+
+// names says whether the record names the data, as its own or to be deleted.
+func (r *blobRecord) names(id dataID) bool {
+	return slices.Contains(r.Copies, id) || slices.Contains(r.Bad, id) || slices.Contains(r.Drop, id)
+}
+
+// stored is how many bytes the record and what it names take, supposing that
+// each data object has the blob's size.
+func (r *blobRecord) stored() int64 {
+	return int64(len(r.Inline)) + r.Size*int64(len(r.Copies)+len(r.Bad)+len(r.Drop))
 }
 
 // readable says whether the record has a copy to read from.

@@ -129,7 +129,7 @@ func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 		}
 	}
 	uploadJoined.Hit()
-	b, err := s.publish(ctx, ss.record.Repository, d, m)
+	b, _, err := s.publish(ctx, ss.record.Repository, d, m)
 	if err != nil {
 		return Blob{}, err
 	}

@@ -18,31 +18,25 @@ import (
 // Errors: ErrBlobUnknown; ErrRange when off is negative or behind the end;
 // ErrCorrupt when no copy has the right size; bucket.ErrUnavailable.
 func (s *Store) Open(ctx context.Context, repo reference.Repository, d digest.Digest, off, n int64) (*Reader, error) {
-	early := s.readEarly(ctx, d)
-	if err := s.mustHold(ctx, repo, d); err != nil {
-		early.drop()
+	r, err := s.held(ctx, repo, d, s.readEarly(ctx, d))
+	if err != nil {
 		return nil, err
 	}
-	return s.open(ctx, d, off, n, early)
+	return s.open(ctx, r, off, n)
 }
 
 // OpenAny is Open without a repository, for callers that have the right to d
 // from elsewhere.
 func (s *Store) OpenAny(ctx context.Context, d digest.Digest, off, n int64) (*Reader, error) {
-	return s.open(ctx, d, off, n, nil)
-}
-
-func (s *Store) open(ctx context.Context, d digest.Digest, off, n int64, early *earlyRead) (*Reader, error) {
-	var r blobRecord
-	var err error
-	if early != nil {
-		r, err = s.promiseRead(ctx, d, early)
-	} else {
-		r, err = s.promise(ctx, d, false)
-	}
+	r, err := s.promise(ctx, d, false)
 	if err != nil {
 		return nil, err
 	}
+	return s.open(ctx, r, off, n)
+}
+
+func (s *Store) open(ctx context.Context, r blobRecord, off, n int64) (*Reader, error) {
+	d := r.Digest
 	if off < 0 || off > r.Size {
 		return nil, fail(ErrRange, d, "byte %d of a blob of %d bytes", off, r.Size)
 	}

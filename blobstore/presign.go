@@ -28,10 +28,7 @@ func (s *Store) Presign(ctx context.Context, repo reference.Repository, d digest
 	if !ok {
 		return "", nil
 	}
-	if err := s.mustHold(ctx, repo, d); err != nil {
-		return "", err
-	}
-	r, err := s.promise(ctx, d, false)
+	r, err := s.held(ctx, repo, d, nil)
 	if err != nil {
 		return "", err
 	}

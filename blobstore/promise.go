@@ -46,6 +46,17 @@ func (s *Store) blob(r *blobRecord) Blob {
 // licensed says whether a record, read at that time, allows an answer now: it
 // is promised for three quarters of the grace at least (design 4.2; MODEL,
 // holes 2 and 3).
+//
+// So a record in the cache need not be forgotten when a sweep, here or on
+// another server, changes it in the bucket. A sweep condemns only after the
+// promise, and no record's promise is ever taken back: while the version in the
+// cache is a licence, for 54 h and more to come by a clock that is not off by
+// more than Skew, that version or a later, longer promised one is in the bucket,
+// and no sweep can have gone past live. When it is no licence any more the
+// bucket is asked. The data that a cached record names is there for as long, and
+// for Drain after the blob was collected: who began to read with a licence
+// reaches the end. A sweep forgets what it has changed all the same, so that the
+// next question need not find out that its version is an old one.
 func (s *Store) licensed(r *blobRecord, now time.Time) bool {
 	return r.State == live && r.Promise.Sub(now) >= s.options.Grace/4*3
 }
@@ -58,7 +69,18 @@ func (s *Store) promise(ctx context.Context, d digest.Digest, anew bool) (blobRe
 			return r, nil
 		}
 	}
-	return s.promiseRead(ctx, d, nil)
+	return s.promiseRead(ctx, d, nil, nil)
+}
+
+// promiseLife is promise for a caller whose right to d is a link that was made
+// for that life. Errors: errOtherLife, before anything is promised.
+func (s *Store) promiseLife(ctx context.Context, d digest.Digest, life *string, early *earlyRead) (blobRecord, error) {
+	if early == nil {
+		if r, ok := s.cached(d); ok && r.Life == *life {
+			return r, nil
+		}
+	}
+	return s.promiseRead(ctx, d, life, early)
 }
 
 // cached returns a record from the cache that is a licence to answer.
@@ -73,8 +95,8 @@ func (s *Store) cached(d digest.Digest) (blobRecord, bool) {
 }
 
 // promiseRead is promise that asks the bucket, or begins with what early has
-// read if that is not nil.
-func (s *Store) promiseRead(ctx context.Context, d digest.Digest, early *earlyRead) (blobRecord, error) {
+// read if that is not nil. life is as with promiseLife, or nil.
+func (s *Store) promiseRead(ctx context.Context, d digest.Digest, life *string, early *earlyRead) (blobRecord, error) {
 	for {
 		read := func() (blobRecord, record.Version, time.Time, error) { return s.readBlobRecord(ctx, d) }
 		if early != nil {
@@ -87,6 +109,9 @@ func (s *Store) promiseRead(ctx context.Context, d digest.Digest, early *earlyRe
 		if !r.readable() {
 			s.cache.Remove(d)
 			return blobRecord{}, fail(ErrBlobUnknown, d, "it has been collected, or no copy of it is sound").remedy("push it again")
+		}
+		if life != nil && r.Life != *life {
+			return blobRecord{}, errOtherLife
 		}
 		if !s.licensed(&r, s.clock.Now()) {
 			r.promise(s.clock.Now().Add(s.options.Grace))

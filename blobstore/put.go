@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
 
@@ -37,7 +38,8 @@ func (s *Store) Put(ctx context.Context, repo reference.Repository, d digest.Dig
 		if err != nil {
 			return Blob{}, err
 		}
-		return s.publish(ctx, repo, d, m)
+		b, _, err := s.publish(ctx, repo, d, m)
+		return b, err
 	case err != nil && err != io.EOF:
 		return Blob{}, err
 	}
@@ -71,14 +73,36 @@ func (s *Store) PutSmall(ctx context.Context, d digest.Digest, b []byte) (Blob, 
 	if err != nil {
 		return Blob{}, err
 	}
+	id := ""
 	if len(b) > MaxInline {
 		m.inline, m.data = nil, s.NewID()
+		if id, err = s.announce(ctx, m.data, d); err != nil {
+			return Blob{}, err
+		}
 		if err := s.putData(ctx, m.data, b); err != nil {
 			return Blob{}, err
 		}
 	}
-	if err := s.publishRecord(ctx, "", d, m); err != nil {
+	r, err := s.publishRecord(ctx, "", d, m)
+	if err != nil {
 		return Blob{}, err
 	}
+	if id != "" && r.settled(m) {
+		s.reaper.add(uploadKey(id))
+	}
 	return s.Promise(ctx, d)
+}
+
+// announce writes an upload's record for data that comes in one piece and will
+// be the blob d, and returns its id. Nobody goes on with such an upload; it
+// leads a sweep to the data.
+func (s *Store) announce(ctx context.Context, data dataID, d digest.Digest) (string, error) {
+	id := s.NewID()
+	deadline, err := s.deadline(data)
+	if err != nil {
+		return "", err
+	}
+	r := uploadRecord{Algorithm: d.Algorithm(), Digest: d, Data: data}
+	_, err = record.Create(ctx, s.records, uploadKey(id), &r, deadline)
+	return id, err
 }

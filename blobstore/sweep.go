@@ -26,7 +26,7 @@ type Judgement struct {
 	// Gone says that the record is a tombstone now, or with dry would be: the
 	// blob cannot be read any more. Also with Kept, when its time has not come.
 	Gone bool
-	Why    string
+	Why  string
 	// Next is when the next step can be taken at the earliest; zero when there
 	// is none, or nobody can say.
 	Next time.Time

@@ -10,6 +10,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -115,6 +116,17 @@ func (s *Store) keep(key string, l Link, began time.Time) {
 // Errors: bucket.ErrTooLate, bucket.ErrFull, bucket.ErrUnavailable, after which
 // the link may or may not be there.
 func (s *Store) Make(ctx context.Context, key string, payload json.RawMessage, notAfter time.Time) (l Link, made bool, err error) {
+	return s.make(ctx, key, payload, notAfter, func(Link) bool { return true })
+}
+
+// MakeFor is Make of a link with this very payload: a live one with another is
+// replaced, unless notAfter has passed. Errors: as Make.
+func (s *Store) MakeFor(ctx context.Context, key string, payload json.RawMessage, notAfter time.Time) (l Link, made bool, err error) {
+	return s.make(ctx, key, payload, notAfter, func(l Link) bool { return bytes.Equal(l.Payload, payload) })
+}
+
+// make is Make that accepts of the live links only those that will do.
+func (s *Store) make(ctx context.Context, key string, payload json.RawMessage, notAfter time.Time, willDo func(Link) bool) (l Link, made bool, err error) {
 	var old record.Version
 	for range 16 {
 		began := s.clock.Now()
@@ -134,9 +146,12 @@ func (s *Store) Make(ctx context.Context, key string, payload json.RawMessage, n
 			old = record.Version{}
 		case rerr != nil:
 			return Link{}, false, rerr
-		case !cur.Gone:
+		case !cur.Gone && willDo(cur.link()):
 			s.keep(key, cur.link(), began)
 			return cur.link(), false, nil
+		case !cur.Gone && !notAfter.IsZero() && s.clock.Now().After(notAfter):
+			// It may be a newer one than the caller knows of.
+			return Link{}, false, fmt.Errorf("make link %s: %w", key, bucket.ErrTooLate)
 		default:
 			old = v
 		}
