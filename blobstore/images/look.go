@@ -2,10 +2,12 @@ package images
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/link"
 	"github.com/laminastore/lamina/blobstore/record"
 )
@@ -31,3 +33,31 @@ func (im *Images) LookName(ctx context.Context, key string) (Name, error) {
 // SummaryOf returns what the link of the manifest d says of it.
 // Errors: record.ErrInvalid.
 func SummaryOf(d digest.Digest, l link.Link) (Summary, error) { return summary(d, l) }
+
+// BuryInvalidName makes what is at the key of a tag or referrer a tombstone if it
+// is no record, so that the name can be written anew. It says whether it did.
+// Errors: bucket.ErrUnavailable.
+func (im *Images) BuryInvalidName(ctx context.Context, key string) (bool, error) {
+	defer im.pointers.Remove(key)
+	for {
+		_, err := im.LookName(ctx, key)
+		if err == nil || absent(err) {
+			return false, nil
+		}
+		if !errors.Is(err, record.ErrInvalid) {
+			return false, err
+		}
+		info, err := im.bucket.Stat(ctx, key)
+		if absent(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		p := &pointer{Gone: true, Since: im.clock.Now().UTC()}
+		_, err = record.Replace(ctx, im.records, key, record.Version{ETag: info.ETag}, p, time.Time{})
+		if err == nil || !errors.Is(err, bucket.ErrPrecondition) {
+			return err == nil, err
+		}
+	}
+}
