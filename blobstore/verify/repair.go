@@ -95,7 +95,9 @@ func (r *run) restore(ctx context.Context, f *found, same map[int64][]string) er
 	info, err := r.v.store.Describe(ctx, f.digest)
 	switch {
 	case err == nil:
-		f.size = info.Size
+		if info.State != gone || info.Size > 0 {
+			f.size = info.Size
+		}
 		ids = slices.Concat(info.Copies, info.Bad, info.Drop)
 	case !isUnknown(err) && !invalid(err):
 		return err
