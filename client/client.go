@@ -62,10 +62,11 @@ type Client struct {
 	options   Options
 	contacted atomic.Bool // the server has answered
 
-	blobs     pb.BlobsClient
-	images    pb.ImagesClient
-	snapshots pb.SnapshotsClient
-	usage     pb.UsageClient
+	blobs       pb.BlobsClient
+	images      pb.ImagesClient
+	snapshots   pb.SnapshotsClient
+	usage       pb.UsageClient
+	maintenance pb.MaintenanceClient
 }
 
 // Dial makes a client of the server at addr: HOST:PORT, https://HOST[:PORT]
@@ -133,6 +134,7 @@ func Dial(addr string, o Options) (*Client, error) {
 		conn: conn, addr: addr, options: o,
 		blobs: pb.NewBlobsClient(conn), images: pb.NewImagesClient(conn),
 		snapshots: pb.NewSnapshotsClient(conn), usage: pb.NewUsageClient(conn),
+		maintenance: pb.NewMaintenanceClient(conn),
 	}, nil
 }
 

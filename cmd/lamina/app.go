@@ -92,6 +92,7 @@ Exit codes: 0 done, 1 failed, 2 called in a way that cannot work.`,
 		&cobra.Group{ID: "images", Title: "Images:"},
 		&cobra.Group{ID: "containers", Title: "Containers:"},
 		&cobra.Group{ID: "services", Title: "Services:"},
+		&cobra.Group{ID: "upkeep", Title: "Upkeep:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, c := range cmds {
@@ -100,6 +101,7 @@ Exit codes: 0 done, 1 failed, 2 called in a way that cannot work.`,
 		}
 	}
 	add("images", a.push(), a.pull(), a.images(), a.inspect(), a.history(), a.tag(), a.rm(), a.usage())
+	add("upkeep", a.gc(), a.verify())
 	add("containers", a.containers(), a.commit(), a.diff())
 	add("services", a.serve(), a.snapshotter())
 	root.AddCommand(a.version())
