@@ -85,6 +85,8 @@ var table = []row{
 	{errArgument, codes.InvalidArgument, pb.Reason_REASON_ARGUMENT_INVALID, 0},
 	{errUploadIdle, codes.DeadlineExceeded, pb.Reason_REASON_UPLOAD_IDLE, 0},
 	{errReadIdle, codes.DeadlineExceeded, pb.Reason_REASON_READ_IDLE, 0},
+	{errMaintenanceBusy, codes.Aborted, pb.Reason_REASON_MAINTENANCE_BUSY, 0},
+	{errStopping, codes.Unavailable, pb.Reason_REASON_SERVER_STOPS, 2 * time.Second},
 
 	{reference.ErrRepository, codes.InvalidArgument, pb.Reason_REASON_NAME_INVALID, 0},
 	{reference.ErrTag, codes.InvalidArgument, pb.Reason_REASON_TAG_INVALID, 0},

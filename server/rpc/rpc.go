@@ -22,9 +22,11 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/collect"
 	"github.com/laminastore/lamina/blobstore/fleet"
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/blobstore/usage"
+	"github.com/laminastore/lamina/blobstore/verify"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/server/access"
 	"github.com/laminastore/lamina/server/cursor"
@@ -38,6 +40,9 @@ type Services struct {
 	Images *images.Images
 	Fleet  *fleet.Fleet
 	Usage  *usage.Counter
+	// Collector and Verifier do what operators ask for.
+	Collector *collect.Collector
+	Verifier  *verify.Verifier
 }
 
 // Options of a Server; the zero value means the defaults.
@@ -75,8 +80,9 @@ const (
 
 // A Server serves the API on one listener.
 type Server struct {
-	grpc   *grpc.Server
-	health *healthService
+	grpc        *grpc.Server
+	health      *healthService
+	maintenance *maintenance
 	// streams are the goroutines that receive for a handler. Each ends with its
 	// stream, and so after its handler.
 	streams sync.WaitGroup
@@ -121,6 +127,8 @@ func New(s Services, o Options) *Server {
 	pb.RegisterImagesServer(srv.grpc, &imageService{images: s.Images, cursors: cursor.New(s.Store.Records())})
 	pb.RegisterSnapshotsServer(srv.grpc, &snapshots{fleet: s.Fleet, open: o.Access.Open()})
 	pb.RegisterUsageServer(srv.grpc, &usageService{usage: s.Usage})
+	srv.maintenance = newMaintenance(s, o.Idle, &srv.streams)
+	pb.RegisterMaintenanceServer(srv.grpc, srv.maintenance)
 	var names []string
 	for name := range srv.grpc.GetServiceInfo() {
 		names = append(names, name)
@@ -136,8 +144,12 @@ func New(s Services, o Options) *Server {
 func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
 
 // StopServing makes the health service say NOT_SERVING, so that balancers send
-// nothing more here. Calls are answered as before.
-func (s *Server) StopServing() { s.health.stop() }
+// nothing more here, and ends collections and verifications that somebody has
+// asked for. Other calls are answered as before.
+func (s *Server) StopServing() {
+	s.health.stop()
+	s.maintenance.stopOnce()
+}
 
 // Shutdown takes no new calls and waits for those under way, until ctx ends:
 // then they are broken off. Uploads that are broken off can be resumed. When it

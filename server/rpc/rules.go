@@ -42,7 +42,12 @@ var rules = map[string]rule{
 	pb.Snapshots_Get_FullMethodName:            public, // and knows only what may be pulled
 	pb.Snapshots_Delete_FullMethodName:         public, // likewise, and asks for Delete
 
-	pb.Usage_Get_FullMethodName: func(c *access.Caller, _ any) error { return mayAs(c, access.Operator) },
+	pb.Usage_Get_FullMethodName: operatorRule,
+
+	pb.Maintenance_Collect_FullMethodName:          operatorRule,
+	pb.Maintenance_LastCollection_FullMethodName:   operatorRule,
+	pb.Maintenance_Verify_FullMethodName:           operatorRule,
+	pb.Maintenance_LastVerification_FullMethodName: operatorRule,
 
 	// What balancers ask, and what there is to call: nothing of what is stored.
 	"/grpc.health.v1.Health/Check":                                   public,
@@ -54,6 +59,9 @@ var rules = map[string]rule{
 
 // public calls answer everyone, or look themselves at what the caller may see.
 func public(*access.Caller, any) error { return nil }
+
+// operatorRule is for what is about the whole store.
+func operatorRule(c *access.Caller, _ any) error { return mayAs(c, access.Operator) }
 
 // in is the rule of a call that does one thing to the repository it names.
 func in(a access.Action) rule {

@@ -76,6 +76,7 @@ const (
 	Reason_REASON_TOKEN_SCOPE           Reason = 38 // UNAUTHENTICATED: the token is for less than this
 	Reason_REASON_DENIED                Reason = 39 // PERMISSION_DENIED: the caller may not
 	Reason_REASON_MAINTENANCE_BUSY      Reason = 40 // ABORTED: the server does this already; wait until that is done
+	Reason_REASON_SERVER_STOPS          Reason = 41 // UNAVAILABLE: another server goes on; try again
 )
 
 // Enum value maps for Reason.
@@ -122,6 +123,7 @@ var (
 		38: "REASON_TOKEN_SCOPE",
 		39: "REASON_DENIED",
 		40: "REASON_MAINTENANCE_BUSY",
+		41: "REASON_SERVER_STOPS",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -165,6 +167,7 @@ var (
 		"REASON_TOKEN_SCOPE":           38,
 		"REASON_DENIED":                39,
 		"REASON_MAINTENANCE_BUSY":      40,
+		"REASON_SERVER_STOPS":          41,
 	}
 )
 
@@ -199,7 +202,7 @@ var File_lamina_v1_errors_proto protoreflect.FileDescriptor
 
 const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xd4\b\n" +
+	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xed\b\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_BLOB_UNKNOWN\x10\x01\x12\x19\n" +
@@ -242,7 +245,8 @@ const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\x1cREASON_CREDENTIALS_UNCHECKED\x10%\x12\x16\n" +
 	"\x12REASON_TOKEN_SCOPE\x10&\x12\x11\n" +
 	"\rREASON_DENIED\x10'\x12\x1b\n" +
-	"\x17REASON_MAINTENANCE_BUSY\x10(B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
+	"\x17REASON_MAINTENANCE_BUSY\x10(\x12\x17\n" +
+	"\x13REASON_SERVER_STOPS\x10)B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
 
 var (
 	file_lamina_v1_errors_proto_rawDescOnce sync.Once

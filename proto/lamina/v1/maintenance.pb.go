@@ -190,7 +190,8 @@ func (*MaintenanceCollectResponse_Report) isMaintenanceCollectResponse_Message()
 type MaintenanceProgress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of a collection: "retention", "mark", "sweep", "uploads", "links", "records",
-	// "data". Of a verification: "manifests", "blobs", "data". More may come.
+	// "data". Of a verification: "manifests", "blobs", "data", "records", "images",
+	// "repair". More may come.
 	Phase string `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
 	// Things done in this phase, and how many there are to do: an estimate; 0 when
 	// it is not known.
@@ -199,7 +200,9 @@ type MaintenanceProgress struct {
 	// Bytes that a collection has freed so far, or that a verification has read.
 	Bytes int64 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// Bytes that a verification has to read; 0 when it is not known.
-	TotalBytes    int64 `protobuf:"varint,5,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	TotalBytes int64 `protobuf:"varint,5,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// Bad things that a verification has found so far.
+	Bad           int64 `protobuf:"varint,6,opt,name=bad,proto3" json:"bad,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +272,13 @@ func (x *MaintenanceProgress) GetTotalBytes() int64 {
 	return 0
 }
 
+func (x *MaintenanceProgress) GetBad() int64 {
+	if x != nil {
+		return x.Bad
+	}
+	return 0
+}
+
 type CollectionFindings struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Findings      []*CollectionFinding   `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
@@ -317,7 +327,7 @@ func (x *CollectionFindings) GetFindings() []*CollectionFinding {
 type CollectionFinding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "blob", "upload", "data", "link", "node", "snapshot", "layer", "tag",
-	// "manifest". More may come.
+	// "manifest", "referrer". More may come.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What it is: a digest, an id, a tag.
 	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
@@ -457,7 +467,9 @@ type CollectionReport struct {
 	ProblemsTotal int64                 `protobuf:"varint,24,opt,name=problems_total,json=problemsTotal,proto3" json:"problems_total,omitempty"`
 	// Why the cycle did not come to its end; empty when it did. Then nothing was
 	// condemned that should not be, and less was freed than could be.
-	Error         string `protobuf:"bytes,25,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,25,opt,name=error,proto3" json:"error,omitempty"`
+	// Names in repositories that were listed: manifests, tags, referrers, blobs.
+	Named         int64 `protobuf:"varint,26,opt,name=named,proto3" json:"named,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -667,6 +679,13 @@ func (x *CollectionReport) GetError() string {
 	return ""
 }
 
+func (x *CollectionReport) GetNamed() int64 {
+	if x != nil {
+		return x.Named
+	}
+	return 0
+}
+
 // MaintenanceProblem is something that a cycle met and went on from.
 type MaintenanceProblem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -815,15 +834,18 @@ type MaintenanceVerifyRequest struct {
 	// Only what these repositories name: names, or patterns as in the access file
 	// ("team/**"). Empty: everything, also what no image names.
 	Repositories []string `protobuf:"bytes,1,rep,name=repositories,proto3" json:"repositories,omitempty"`
-	// Which part of the blobs to read, over 0 and at most 1; chosen anew each time.
-	// 0 means all. Records are looked at in any case.
+	// Which part of the blobs to read, over 0 and at most 1. 0 means all. Records are
+	// looked at in any case.
 	Sample float64 `protobuf:"fixed64,2,opt,name=sample,proto3" json:"sample,omitempty"`
 	// How many bytes a second to read; 0: as fast as it goes.
 	BytesPerSecond int64 `protobuf:"varint,3,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
 	// Put back what is bad from what the store still has of it.
 	Repair bool `protobuf:"varint,4,opt,name=repair,proto3" json:"repair,omitempty"`
 	// Begin anew, not where the last one was broken off.
-	Restart       bool `protobuf:"varint,5,opt,name=restart,proto3" json:"restart,omitempty"`
+	Restart bool `protobuf:"varint,5,opt,name=restart,proto3" json:"restart,omitempty"`
+	// Which sample: the same blobs each time for the same seed, and those of the
+	// seeds 0 to 1/sample-1 together are all.
+	Seed          uint64 `protobuf:"varint,6,opt,name=seed,proto3" json:"seed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -891,6 +913,13 @@ func (x *MaintenanceVerifyRequest) GetRestart() bool {
 		return x.Restart
 	}
 	return false
+}
+
+func (x *MaintenanceVerifyRequest) GetSeed() uint64 {
+	if x != nil {
+		return x.Seed
+	}
+	return 0
 }
 
 type MaintenanceVerifyResponse struct {
@@ -996,8 +1025,11 @@ func (*MaintenanceVerifyResponse_Report) isMaintenanceVerifyResponse_Message() {
 type VerificationFinding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "damaged" (bytes that are not what the digest says), "lost" (a record without
-	// data), "unreadable" (a record or manifest that is none), "part_gone" (a manifest
-	// names what is not there), "orphan" (data without a record). More may come.
+	// data), "unreadable" (a record or manifest that is none), "part_gone" (an image
+	// names what is not there), "unlinked" (a repository may not read a blob of an
+	// image that it has), "condemned" (the next collection may take what an image
+	// names), "dangling" (a name of what is not there), "misfit" (a layer's record
+	// that does not fit its blobs), "orphan" (data without a record). More may come.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What it is: a digest, or a name in the bucket.
 	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
@@ -1009,8 +1041,10 @@ type VerificationFinding struct {
 	// What to do; empty when there is nothing to do.
 	Remedy string `protobuf:"bytes,6,opt,name=remedy,proto3" json:"remedy,omitempty"`
 	// The images that name it, at most 20, and how many there are.
-	Images        []*AffectedImage `protobuf:"bytes,7,rep,name=images,proto3" json:"images,omitempty"`
-	ImagesTotal   int64            `protobuf:"varint,8,opt,name=images_total,json=imagesTotal,proto3" json:"images_total,omitempty"`
+	Images      []*AffectedImage `protobuf:"bytes,7,rep,name=images,proto3" json:"images,omitempty"`
+	ImagesTotal int64            `protobuf:"varint,8,opt,name=images_total,json=imagesTotal,proto3" json:"images_total,omitempty"`
+	// Set where the finding is in one repository: a link, a tag, a manifest.
+	Repository    string `protobuf:"bytes,9,opt,name=repository,proto3" json:"repository,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1101,6 +1135,13 @@ func (x *VerificationFinding) GetImagesTotal() int64 {
 	return 0
 }
 
+func (x *VerificationFinding) GetRepository() string {
+	if x != nil {
+		return x.Repository
+	}
+	return ""
+}
+
 // AffectedImage is an image with something bad in it.
 type AffectedImage struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1174,11 +1215,14 @@ type VerificationReport struct {
 	Sample       float64                `protobuf:"fixed64,4,opt,name=sample,proto3" json:"sample,omitempty"`
 	Repair       bool                   `protobuf:"varint,5,opt,name=repair,proto3" json:"repair,omitempty"`
 	// It went on where an earlier one was broken off.
-	Resumed   bool  `protobuf:"varint,6,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	Resumed bool `protobuf:"varint,6,opt,name=resumed,proto3" json:"resumed,omitempty"`
+	// Manifests and records of blobs that were looked at.
 	Manifests int64 `protobuf:"varint,7,opt,name=manifests,proto3" json:"manifests,omitempty"`
 	Blobs     int64 `protobuf:"varint,8,opt,name=blobs,proto3" json:"blobs,omitempty"`
 	// Bytes read.
-	Bytes      int64 `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes int64 `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// How much was found of each kind; parts_gone has what is unlinked, condemned,
+	// dangling and misfit, too.
 	Damaged    int64 `protobuf:"varint,10,opt,name=damaged,proto3" json:"damaged,omitempty"`
 	Lost       int64 `protobuf:"varint,11,opt,name=lost,proto3" json:"lost,omitempty"`
 	Unreadable int64 `protobuf:"varint,12,opt,name=unreadable,proto3" json:"unreadable,omitempty"`
@@ -1189,7 +1233,19 @@ type VerificationReport struct {
 	// them.
 	Bad int64 `protobuf:"varint,16,opt,name=bad,proto3" json:"bad,omitempty"`
 	// The first 1,000 of what is bad.
-	Findings      []*VerificationFinding `protobuf:"bytes,17,rep,name=findings,proto3" json:"findings,omitempty"`
+	Findings []*VerificationFinding `protobuf:"bytes,17,rep,name=findings,proto3" json:"findings,omitempty"`
+	Seed     uint64                 `protobuf:"varint,18,opt,name=seed,proto3" json:"seed,omitempty"`
+	// Blobs whose bytes were read.
+	BlobsRead int64 `protobuf:"varint,19,opt,name=blobs_read,json=blobsRead,proto3" json:"blobs_read,omitempty"`
+	// Reads that were bad and not when they were repeated: the network or memory is
+	// not to be trusted.
+	Flips int64 `protobuf:"varint,20,opt,name=flips,proto3" json:"flips,omitempty"`
+	// Bytes of the orphans, and how many of these are too young to be collected:
+	// uploads that go on are among them.
+	OrphanBytes    int64 `protobuf:"varint,21,opt,name=orphan_bytes,json=orphanBytes,proto3" json:"orphan_bytes,omitempty"`
+	OrphansWaiting int64 `protobuf:"varint,22,opt,name=orphans_waiting,json=orphansWaiting,proto3" json:"orphans_waiting,omitempty"`
+	// Why it did not come to its end; empty when it did, or nobody knows.
+	Error         string `protobuf:"bytes,23,opt,name=error,proto3" json:"error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1343,6 +1399,48 @@ func (x *VerificationReport) GetFindings() []*VerificationFinding {
 	return nil
 }
 
+func (x *VerificationReport) GetSeed() uint64 {
+	if x != nil {
+		return x.Seed
+	}
+	return 0
+}
+
+func (x *VerificationReport) GetBlobsRead() int64 {
+	if x != nil {
+		return x.BlobsRead
+	}
+	return 0
+}
+
+func (x *VerificationReport) GetFlips() int64 {
+	if x != nil {
+		return x.Flips
+	}
+	return 0
+}
+
+func (x *VerificationReport) GetOrphanBytes() int64 {
+	if x != nil {
+		return x.OrphanBytes
+	}
+	return 0
+}
+
+func (x *VerificationReport) GetOrphansWaiting() int64 {
+	if x != nil {
+		return x.OrphansWaiting
+	}
+	return 0
+}
+
+func (x *VerificationReport) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type MaintenanceLastVerificationRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1436,14 +1534,15 @@ const file_lamina_v1_maintenance_proto_rawDesc = "" +
 	"\bprogress\x18\x01 \x01(\v2\x1e.lamina.v1.MaintenanceProgressH\x00R\bprogress\x12;\n" +
 	"\bfindings\x18\x02 \x01(\v2\x1d.lamina.v1.CollectionFindingsH\x00R\bfindings\x125\n" +
 	"\x06report\x18\x03 \x01(\v2\x1b.lamina.v1.CollectionReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\x8c\x01\n" +
+	"\amessage\"\x9e\x01\n" +
 	"\x13MaintenanceProgress\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\x03R\x04done\x12\x14\n" +
 	"\x05total\x18\x03 \x01(\x03R\x05total\x12\x14\n" +
 	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x1f\n" +
 	"\vtotal_bytes\x18\x05 \x01(\x03R\n" +
-	"totalBytes\"N\n" +
+	"totalBytes\x12\x10\n" +
+	"\x03bad\x18\x06 \x01(\x03R\x03bad\"N\n" +
 	"\x12CollectionFindings\x128\n" +
 	"\bfindings\x18\x01 \x03(\v2\x1c.lamina.v1.CollectionFindingR\bfindings\"\xd2\x01\n" +
 	"\x11CollectionFinding\x12\x12\n" +
@@ -1455,7 +1554,7 @@ const file_lamina_v1_maintenance_proto_rawDesc = "" +
 	"\x04step\x18\x04 \x01(\tR\x04step\x12\x10\n" +
 	"\x03why\x18\x05 \x01(\tR\x03why\x12\x14\n" +
 	"\x05bytes\x18\x06 \x01(\x03R\x05bytes\x123\n" +
-	"\anext_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\"\xd7\x06\n" +
+	"\anext_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\"\xed\x06\n" +
 	"\x10CollectionReport\x125\n" +
 	"\bbegan_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\abeganAt\x125\n" +
 	"\bended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x17\n" +
@@ -1483,7 +1582,8 @@ const file_lamina_v1_maintenance_proto_rawDesc = "" +
 	"\x11manifests_removed\x18\x16 \x01(\x03R\x10manifestsRemoved\x129\n" +
 	"\bproblems\x18\x17 \x03(\v2\x1d.lamina.v1.MaintenanceProblemR\bproblems\x12%\n" +
 	"\x0eproblems_total\x18\x18 \x01(\x03R\rproblemsTotal\x12\x14\n" +
-	"\x05error\x18\x19 \x01(\tR\x05error\"f\n" +
+	"\x05error\x18\x19 \x01(\tR\x05error\x12\x14\n" +
+	"\x05named\x18\x1a \x01(\x03R\x05named\"f\n" +
 	"\x12MaintenanceProblem\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x1e\n" +
 	"\n" +
@@ -1492,18 +1592,19 @@ const file_lamina_v1_maintenance_proto_rawDesc = "" +
 	"\x06detail\x18\x03 \x01(\tR\x06detail\"\"\n" +
 	" MaintenanceLastCollectionRequest\"X\n" +
 	"!MaintenanceLastCollectionResponse\x123\n" +
-	"\x06report\x18\x01 \x01(\v2\x1b.lamina.v1.CollectionReportR\x06report\"\xb2\x01\n" +
+	"\x06report\x18\x01 \x01(\v2\x1b.lamina.v1.CollectionReportR\x06report\"\xc6\x01\n" +
 	"\x18MaintenanceVerifyRequest\x12\"\n" +
 	"\frepositories\x18\x01 \x03(\tR\frepositories\x12\x16\n" +
 	"\x06sample\x18\x02 \x01(\x01R\x06sample\x12(\n" +
 	"\x10bytes_per_second\x18\x03 \x01(\x03R\x0ebytesPerSecond\x12\x16\n" +
 	"\x06repair\x18\x04 \x01(\bR\x06repair\x12\x18\n" +
-	"\arestart\x18\x05 \x01(\bR\arestart\"\xd9\x01\n" +
+	"\arestart\x18\x05 \x01(\bR\arestart\x12\x12\n" +
+	"\x04seed\x18\x06 \x01(\x04R\x04seed\"\xd9\x01\n" +
 	"\x19MaintenanceVerifyResponse\x12<\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1e.lamina.v1.MaintenanceProgressH\x00R\bprogress\x12:\n" +
 	"\afinding\x18\x02 \x01(\v2\x1e.lamina.v1.VerificationFindingH\x00R\afinding\x127\n" +
 	"\x06report\x18\x03 \x01(\v2\x1d.lamina.v1.VerificationReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\xf4\x01\n" +
+	"\amessage\"\x94\x02\n" +
 	"\x13VerificationFinding\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x12\x14\n" +
@@ -1512,13 +1613,16 @@ const file_lamina_v1_maintenance_proto_rawDesc = "" +
 	"\x04done\x18\x05 \x01(\tR\x04done\x12\x16\n" +
 	"\x06remedy\x18\x06 \x01(\tR\x06remedy\x120\n" +
 	"\x06images\x18\a \x03(\v2\x18.lamina.v1.AffectedImageR\x06images\x12!\n" +
-	"\fimages_total\x18\b \x01(\x03R\vimagesTotal\"_\n" +
+	"\fimages_total\x18\b \x01(\x03R\vimagesTotal\x12\x1e\n" +
+	"\n" +
+	"repository\x18\t \x01(\tR\n" +
+	"repository\"_\n" +
 	"\rAffectedImage\x12\x1e\n" +
 	"\n" +
 	"repository\x18\x01 \x01(\tR\n" +
 	"repository\x12\x12\n" +
 	"\x04tags\x18\x02 \x03(\tR\x04tags\x12\x1a\n" +
-	"\bmanifest\x18\x03 \x01(\tR\bmanifest\"\xab\x04\n" +
+	"\bmanifest\x18\x03 \x01(\tR\bmanifest\"\xd6\x05\n" +
 	"\x12VerificationReport\x125\n" +
 	"\bbegan_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\abeganAt\x125\n" +
 	"\bended_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\"\n" +
@@ -1540,7 +1644,14 @@ const file_lamina_v1_maintenance_proto_rawDesc = "" +
 	"\aorphans\x18\x0e \x01(\x03R\aorphans\x12\x1a\n" +
 	"\brepaired\x18\x0f \x01(\x03R\brepaired\x12\x10\n" +
 	"\x03bad\x18\x10 \x01(\x03R\x03bad\x12:\n" +
-	"\bfindings\x18\x11 \x03(\v2\x1e.lamina.v1.VerificationFindingR\bfindings\"$\n" +
+	"\bfindings\x18\x11 \x03(\v2\x1e.lamina.v1.VerificationFindingR\bfindings\x12\x12\n" +
+	"\x04seed\x18\x12 \x01(\x04R\x04seed\x12\x1d\n" +
+	"\n" +
+	"blobs_read\x18\x13 \x01(\x03R\tblobsRead\x12\x14\n" +
+	"\x05flips\x18\x14 \x01(\x03R\x05flips\x12!\n" +
+	"\forphan_bytes\x18\x15 \x01(\x03R\vorphanBytes\x12'\n" +
+	"\x0forphans_waiting\x18\x16 \x01(\x03R\x0eorphansWaiting\x12\x14\n" +
+	"\x05error\x18\x17 \x01(\tR\x05error\"$\n" +
 	"\"MaintenanceLastVerificationRequest\"\\\n" +
 	"#MaintenanceLastVerificationResponse\x125\n" +
 	"\x06report\x18\x01 \x01(\v2\x1d.lamina.v1.VerificationReportR\x06report2\x9e\x03\n" +
