@@ -69,6 +69,11 @@ type Options struct {
 	Holder string
 	// Progress is told how far a cycle by schedule is; it must not block.
 	Progress func(Progress)
+	// Began is told that a cycle begins which is no dry run, by schedule or by
+	// hand, and Ended its report at the end, also of one that failed. Neither may
+	// block.
+	Began func()
+	Ended func(Report)
 }
 
 // A Collector collects. Safe for concurrent use.

@@ -97,4 +97,7 @@ type Report struct {
 	ProblemsTotal int64     `json:"problemsTotal"`
 	// Error is why the cycle did not come to its end; empty when it did.
 	Error string `json:"error,omitempty"`
+	// Succeeded is when the last cycle ended that did come to its end, this one or
+	// one before it; zero when there was none.
+	Succeeded time.Time `json:"succeeded,omitzero"`
 }
