@@ -38,7 +38,7 @@ func (c *Client) Collect(ctx context.Context, in *pb.MaintenanceCollectRequest, 
 			return out, nil
 		}
 		if began {
-			return nil, asError(err, c.addr)
+			return out, asError(err, c.addr)
 		}
 		if err := p.wait(ctx, err); err != nil {
 			return nil, err
@@ -57,7 +57,9 @@ func (c *Client) collect(ctx context.Context, in *pb.MaintenanceCollectRequest, 
 				w.Found(f)
 			}
 		}
-		report = m.GetReport()
+		if m.GetReport() != nil {
+			report = m.GetReport()
+		}
 		return report != nil
 	})
 	return report, began, err
@@ -79,7 +81,8 @@ type VerificationWatch struct {
 
 // Verify reads back what is stored, and returns what was found. When ctx ends, so
 // does the verification, and another goes on from there. A lost connection is not
-// noticed. Errors: *Error, with REASON_MAINTENANCE_BUSY when somebody else verifies.
+// noticed. The report may come with an error, too.
+// Errors: *Error, with REASON_MAINTENANCE_BUSY when somebody else verifies.
 func (c *Client) Verify(ctx context.Context, in *pb.MaintenanceVerifyRequest, w VerificationWatch) (*pb.VerificationReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -100,7 +103,7 @@ func (c *Client) Verify(ctx context.Context, in *pb.MaintenanceVerifyRequest, w 
 			err.(*Error).retry = busyPause
 		}
 		if err := p.wait(ctx, err); err != nil {
-			return nil, err
+			return out, err
 		}
 	}
 }
@@ -114,7 +117,9 @@ func (c *Client) verify(ctx context.Context, in *pb.MaintenanceVerifyRequest, w 
 		if f := m.GetFinding(); f != nil && w.Found != nil {
 			w.Found(f)
 		}
-		report = m.GetReport()
+		if m.GetReport() != nil {
+			report = m.GetReport()
+		}
 		return report != nil
 	})
 	return report, began, err
@@ -127,15 +132,19 @@ func (c *Client) LastVerification(ctx context.Context) (*pb.VerificationReport, 
 	return out.GetReport(), err
 }
 
-// follow receives until each has had the last message. began says whether there
-// was a first.
+// follow receives what a run sends, until its end. began says whether there was a
+// first message. It is an error of the connection when the end comes before last
+// says that there was a last message.
 func follow[Message any](c *Client, stream grpc.ServerStreamingClient[Message], err error, each func(*Message) (last bool)) (began bool, _ error) {
 	if err != nil {
 		return false, err
 	}
+	ended := false
 	for {
 		m, err := stream.Recv()
 		switch {
+		case errors.Is(err, io.EOF) && ended:
+			return began, nil
 		case errors.Is(err, io.EOF):
 			return began, status.Error(codes.Unavailable, "the server ended the call before its end")
 		case err != nil:
@@ -143,8 +152,6 @@ func follow[Message any](c *Client, stream grpc.ServerStreamingClient[Message], 
 		}
 		began = true
 		c.contacted.Store(true)
-		if each(m) {
-			return began, nil
-		}
+		ended = each(m) || ended
 	}
 }

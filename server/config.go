@@ -58,6 +58,9 @@ type Config struct {
 	// see registry.Options. Where the bucket cannot do that, start-up says so.
 	Redirect bool
 
+	// Collect says what the server collects by itself, and when.
+	Collect Collect
+
 	Logger *slog.Logger // slog.Default()
 
 	// Version is the program's, for metrics and traces; "": what the build has
@@ -73,7 +76,7 @@ type Config struct {
 	// What follows is for special needs; the zero values are right for nearly
 	// everyone.
 
-	// Store are the options of the store. Grace, Skew, PublishWithin and
+	// Store are the options of the store. Grace, Drain, Skew, PublishWithin and
 	// LinkLease must be the same on all servers of a bucket.
 	Store blobstore.Options
 	// MemoryLimit is the size in bytes that the process tries to stay below by
@@ -114,6 +117,7 @@ func (c Config) withDefaults() Config {
 	if c.Store.MaxBlob == 0 {
 		c.Store.MaxBlob = c.Limits.Blob
 	}
+	c.Collect = c.Collect.withDefaults()
 	if c.StopWithin == 0 {
 		c.StopWithin = DefaultStopWithin
 	}

@@ -73,6 +73,7 @@ type server struct {
 	gate    gate // before http's handlers
 	metrics *http.Server
 	pages   *pages
+	upkeep  *upkeep
 
 	telemetry *telemetry.Telemetry
 }
@@ -86,13 +87,16 @@ func build(b bucket.Bucket, d *doors, sec security, cfg Config) *server {
 	s.images = images.New(s.store, s.checker, images.Options{
 		Logger: cfg.Logger, AllowSparse: cfg.AllowSparse, MaxManifest: cfg.Limits.Manifest, MaxDepth: int(cfg.Limits.Depth),
 	})
+	nodes := fleet.New(s.store, s.images)
+	s.upkeep = s.newUpkeep(nodes)
 	limiter := cfg.Limits.limiter()
 	s.rpc = rpc.New(rpc.Services{
-		Store: s.store, Images: s.images, Fleet: fleet.New(s.store, s.images),
+		Store: s.store, Images: s.images, Fleet: nodes, Collector: s.upkeep.collector, Verifier: s.upkeep.verifier,
 		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger, Realms: cfg.Realms}),
 	}, cfg.Limits.ofRPC(rpc.Options{Access: sec.access, TLS: sec.tls("h2"), Logger: cfg.Logger, Telemetry: t, Idle: cfg.Idle}, limiter))
 
 	t.Levels(s.levels()...)
+	t.Levels(s.upkeep.levels()...)
 
 	o := cfg.Limits.ofRegistry(registry.Options{
 		Access: sec.access, Logger: cfg.Logger, Telemetry: t, IdleTimeout: cfg.Idle, GRPCPort: d.grpc.port(), Redirect: cfg.Redirect,
@@ -128,6 +132,10 @@ func (s *server) serve(ctx context.Context, d *doors) error {
 	start(d.metrics, s.metrics.Serve)
 	g.Go(func() error {
 		watchRealms(gctx, s.store.Bucket(), s.cfg)
+		return nil
+	})
+	g.Go(func() error {
+		s.upkeep.run(gctx)
 		return nil
 	})
 	g.Go(func() error {

@@ -98,19 +98,23 @@ func (a *app) runCollect(cmd *cobra.Command) error {
 		phases.end()
 	}
 	p.close()
+	if report != nil {
+		err = errors.Join(err, a.printCollection(report, found, json, quiet))
+	}
 	if err != nil {
 		return fmt.Errorf("collect: %w", err)
 	}
+	return nil
+}
+
+func (a *app) printCollection(r *pb.CollectionReport, found *largest[*pb.CollectionFinding], json, quiet bool) error {
 	switch {
 	case json:
-		err = a.printJSON(collectionJSON(report, found.sorted(), found.more()))
-	case !quiet:
-		err = showCollection(a.out, report, found.sorted(), found.more(), time.Now())
+		return a.printJSON(collectionJSON(r, found.sorted(), found.more()))
+	case quiet:
+		return nil
 	}
-	if err == nil && report.Error != "" {
-		err = fmt.Errorf("collect: %w", errors.New(report.Error))
-	}
-	return err
+	return showCollection(a.out, r, found.sorted(), found.more(), time.Now())
 }
 
 func (a *app) lastCollection(cmd *cobra.Command, c *client.Client, json bool) error {

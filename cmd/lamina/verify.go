@@ -24,7 +24,7 @@ gone. What is bad is quarantined: it is not served, and the next push of the sam
 bytes mends it. Pushes and pulls go on meanwhile.
 
 Broken off, it goes on from there the next time, unless --restart is given. --rate
-leaves the bucket to others; --sample reads a part, chosen anew each time.
+leaves the bucket to others; --sample reads a part, and --seed says which.
 
 --repair puts back what the store still has another good copy of. --from also gets
 what is bad from another place: docker://REF, with the credentials of docker login, or
@@ -33,13 +33,14 @@ oci:DIR, oci-archive:FILE. Manifests whose parts are gone are mended by it too.
 Exit code 1 means that something bad is left. Data that no record names is shown and
 is no failure: collection frees it.
 
-With -o json: {began, ended, repositories, sample, repair, resumed, manifests, blobs,
-bytes, damaged, lost, unreadable, partsGone, orphans, repaired, bad, findings [{kind,
-subject, bytes, problem, done, remedy, images [{repository, tags, manifest}],
-moreImages}], moreFindings}; ended is left out of one that was broken off.`,
+With -o json: {began, ended, repositories, sample, seed, repair, resumed, manifests,
+blobs, blobsRead, bytes, flips, damaged, lost, unreadable, partsGone, orphans,
+orphanBytes, orphansWaiting, repaired, bad, findings [{kind, subject, repository,
+bytes, problem, done, remedy, images [{repository, tags, manifest}], moreImages}],
+moreFindings, error}; ended is left out of one that was broken off.`,
 		Example: `  lamina verify
   lamina verify --repo 'team/**' --repair --from docker://backup.example.org/team/app:1
-  lamina verify --sample 0.05 --rate 20M`,
+  lamina verify --sample 0.05 --seed $(($(date +%s) / 86400 % 20)) --rate 20M      # everything in 20 days`,
 		Args: atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runVerify(cmd) },
 	}
@@ -47,7 +48,8 @@ moreImages}], moreFindings}; ended is left out of one that was broken off.`,
 	addOutput(cmd)
 	f := cmd.Flags()
 	f.StringSlice("repo", nil, "only what repositories with these names or `PATTERN`s name, as in team/**")
-	f.Float64("sample", 1, "which part of the blobs to read, `PART` over 0 to 1")
+	f.Float64("sample", 1, "how much of the blobs to read, a `PART` over 0 to 1")
+	f.Uint64("seed", 0, "which sample, a `NUMBER`: those of 0 to 1/PART-1 together are everything")
 	f.String("rate", "0", "how many `BYTES` a second to read, as in 50M; 0: as fast as it goes")
 	f.Bool("repair", false, "put back what is bad from another good copy in the store")
 	f.String("from", "", "put back what is bad from this `PLACE` too, as in docker://REF; implies --repair")
@@ -64,6 +66,7 @@ func verifyRequest(cmd *cobra.Command) (in *pb.MaintenanceVerifyRequest, from *t
 	in.Repositories, _ = f.GetStringSlice("repo")
 	in.Repair, _ = f.GetBool("repair")
 	in.Restart, _ = f.GetBool("restart")
+	in.Seed, _ = f.GetUint64("seed")
 	switch part, _ := f.GetFloat64("sample"); {
 	case !(part > 0 && part <= 1):
 		return nil, nil, usagef("--sample is %v, it must be over 0 and at most 1", part)
@@ -142,6 +145,9 @@ func (a *app) runVerify(cmd *cobra.Command) error {
 	}
 	if err := v.run(ctx, c, in, p); err != nil {
 		p.close()
+		if v.report != nil {
+			_ = v.show(time.Now()) // what was found until then; that it is bad is the smaller failure
+		}
 		return fmt.Errorf("verify: %w", err)
 	}
 	if source != nil {
@@ -162,7 +168,8 @@ type verification struct {
 
 func (v *verification) run(ctx context.Context, c *client.Client, in *pb.MaintenanceVerifyRequest, p *progress) (err error) {
 	phases := p.phases("read", map[string]string{
-		"manifests": "read manifests", "blobs": "read blobs", "data": "look for data that no record names",
+		"manifests": "look at repositories and manifests", "blobs": "read blobs", "data": "look for data that no record names",
+		"records": "look at other records", "images": "find out in which images what is bad is", "repair": "repair",
 	})
 	seen := map[string]bool{} // a lost connection may bring one twice
 	v.report, err = c.Verify(ctx, in, client.VerificationWatch{
@@ -179,16 +186,15 @@ func (v *verification) run(ctx context.Context, c *client.Client, in *pb.Mainten
 			}
 		},
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		phases.end()
 	}
-	phases.end()
 	// What was found before it was broken off, too.
-	for _, f := range v.report.Findings {
+	for _, f := range v.report.GetFindings() {
 		if key := f.Kind + " " + f.Subject; !seen[key] {
 			seen[key] = true
 			v.findings = append(v.findings, f)
 		}
 	}
-	return nil
+	return err
 }

@@ -18,6 +18,7 @@ type affectedJSON struct {
 type verificationFindingJSON struct {
 	Kind       string         `json:"kind"`
 	Subject    string         `json:"subject"`
+	Repository string         `json:"repository,omitempty"`
 	Bytes      int64          `json:"bytes"`
 	Problem    string         `json:"problem"`
 	Done       string         `json:"done,omitempty"`
@@ -31,20 +32,26 @@ type verificationJSON struct {
 	Ended        *time.Time                `json:"ended,omitempty"`
 	Repositories []string                  `json:"repositories"`
 	Sample       float64                   `json:"sample"`
+	Seed         uint64                    `json:"seed"`
 	Repair       bool                      `json:"repair"`
 	Resumed      bool                      `json:"resumed"`
 	Manifests    int64                     `json:"manifests"`
 	Blobs        int64                     `json:"blobs"`
+	BlobsRead    int64                     `json:"blobsRead"`
 	Bytes        int64                     `json:"bytes"`
+	Flips        int64                     `json:"flips"`
 	Damaged      int64                     `json:"damaged"`
 	Lost         int64                     `json:"lost"`
 	Unreadable   int64                     `json:"unreadable"`
 	PartsGone    int64                     `json:"partsGone"`
 	Orphans      int64                     `json:"orphans"`
+	OrphanBytes  int64                     `json:"orphanBytes"`
+	Waiting      int64                     `json:"orphansWaiting"`
 	Repaired     int64                     `json:"repaired"`
 	Bad          int64                     `json:"bad"`
 	Findings     []verificationFindingJSON `json:"findings"`
 	MoreFindings int64                     `json:"moreFindings"`
+	Error        string                    `json:"error,omitempty"`
 }
 
 func (v *verification) printed() any {
@@ -53,12 +60,12 @@ func (v *verification) printed() any {
 		return nil
 	}
 	out := verificationJSON{
-		timestamp(r.BeganAt), timestamp(r.EndedAt), append([]string{}, r.Repositories...), r.Sample, r.Repair, r.Resumed,
-		r.Manifests, r.Blobs, r.Bytes, r.Damaged, r.Lost, r.Unreadable, r.PartsGone, r.Orphans, r.Repaired, r.Bad,
-		[]verificationFindingJSON{}, v.more,
+		timestamp(r.BeganAt), timestamp(r.EndedAt), append([]string{}, r.Repositories...), r.Sample, r.Seed, r.Repair, r.Resumed,
+		r.Manifests, r.Blobs, r.BlobsRead, r.Bytes, r.Flips, r.Damaged, r.Lost, r.Unreadable, r.PartsGone,
+		r.Orphans, r.OrphanBytes, r.OrphansWaiting, r.Repaired, r.Bad, []verificationFindingJSON{}, v.more, r.Error,
 	}
 	for _, f := range v.findings {
-		j := verificationFindingJSON{f.Kind, f.Subject, f.Bytes, f.Problem, f.Done, f.Remedy, []affectedJSON{}, f.ImagesTotal - int64(len(f.Images))}
+		j := verificationFindingJSON{f.Kind, f.Subject, f.Repository, f.Bytes, f.Problem, f.Done, f.Remedy, []affectedJSON{}, f.ImagesTotal - int64(len(f.Images))}
 		for _, i := range f.Images {
 			j.Images = append(j.Images, affectedJSON{i.Repository, append([]string{}, i.Tags...), i.Manifest})
 		}
@@ -82,7 +89,9 @@ func (v *verification) show(now time.Time) error {
 	return err
 }
 
-func areBad(n int64) string { return count(n, "bad thing") + map[bool]string{true: " is", false: " are"}[n == 1] }
+func areBad(n int64) string {
+	return count(n, "bad thing") + map[bool]string{true: " is", false: " are"}[n == 1]
+}
 
 // kindWords are what is wrong, in a few words.
 var kindWords = map[string]string{
@@ -90,6 +99,9 @@ var kindWords = map[string]string{
 	"lost":       "data lost",
 	"unreadable": "unreadable",
 	"part_gone":  "part gone",
+	"unlinked":   "not readable there",
+	"condemned":  "about to be collected",
+	"misfit":     "does not fit",
 	"orphan":     "no record",
 }
 
@@ -108,17 +120,18 @@ func showVerification(out io.Writer, v *verification, now time.Time) error {
 	}
 	r := v.report
 	t := newTable(out)
-	part := ""
-	if r.Sample > 0 && r.Sample < 1 {
-		part = fmt.Sprintf(", %.4g %% of them,", r.Sample*100)
-	}
 	took := ""
 	if r.BeganAt != nil && r.EndedAt != nil {
 		if d := r.EndedAt.AsTime().Sub(r.BeganAt.AsTime()); d >= time.Second {
 			took = " in " + d.Round(time.Second).String()
 		}
 	}
-	t.row("Read:", fmt.Sprintf("%s and %s%s with %s%s", count(r.Manifests, "manifest"), count(r.Blobs, "blob"), part, size(r.Bytes), took))
+	t.row("Looked at:", fmt.Sprintf("%s and %s%s", count(r.Manifests, "manifest"), count(r.Blobs, "blob"), took))
+	read := fmt.Sprintf("%s of %s", size(r.Bytes), count(r.BlobsRead, "blob"))
+	if r.Sample > 0 && r.Sample < 1 {
+		read += fmt.Sprintf(": a sample of %.4g %%, seed %d", r.Sample*100, r.Seed)
+	}
+	t.row("Read:", read)
 	if len(r.Repositories) > 0 {
 		t.row("Of:", list(r.Repositories))
 	}
@@ -130,11 +143,14 @@ func showVerification(out io.Writer, v *verification, now time.Time) error {
 	default:
 		t.row("Began:", age(now, r.BeganAt))
 	}
+	if r.Flips > 0 {
+		t.row("Flips:", count(r.Flips, "read")+" bad, and good when repeated: do not trust the network or the memory of the server")
+	}
 	if r.Repaired > 0 {
 		t.row("Repaired:", count(r.Repaired, "thing"))
 	}
 	if r.Orphans > 0 {
-		t.row("Orphans:", count(r.Orphans, "data object")+" that no record names; collection frees them")
+		t.row("Orphans:", fmt.Sprintf("%s that no record names, %s; collection frees them", count(r.Orphans, "data object"), size(r.OrphanBytes)))
 	}
 	switch {
 	case r.Bad > 0:
@@ -188,7 +204,7 @@ func badTable(out io.Writer, found []*pb.VerificationFinding) error {
 			is = w
 		}
 		if len(f.Images) == 0 {
-			t.row("-", "-", what, is, size(f.Bytes), f.Done, f.Problem)
+			t.row(f.Repository, "-", what, is, size(f.Bytes), f.Done, f.Problem)
 		}
 		for _, i := range f.Images {
 			t.row(affectedName(i), short.short(i.Manifest), what, is, size(f.Bytes), f.Done, f.Problem)
@@ -200,7 +216,9 @@ func badTable(out io.Writer, found []*pb.VerificationFinding) error {
 	return t.flush()
 }
 
-func isDigest(s string) bool { return strings.HasPrefix(s, "sha256:") || strings.HasPrefix(s, "sha512:") }
+func isDigest(s string) bool {
+	return strings.HasPrefix(s, "sha256:") || strings.HasPrefix(s, "sha512:")
+}
 
 func affectedName(i *pb.AffectedImage) string {
 	if len(i.Tags) == 0 {
