@@ -57,6 +57,11 @@ var grpcRows = map[string]struct {
 
 	"/lamina.v1.Usage/Get": {&pb.UsageGetRequest{}, "operator"},
 
+	"/lamina.v1.Maintenance/Collect":          {&pb.MaintenanceCollectRequest{DryRun: true}, "operator"},
+	"/lamina.v1.Maintenance/LastCollection":   {&pb.MaintenanceLastCollectionRequest{}, "operator"},
+	"/lamina.v1.Maintenance/Verify":           {&pb.MaintenanceVerifyRequest{}, "operator"},
+	"/lamina.v1.Maintenance/LastVerification": {&pb.MaintenanceLastVerificationRequest{}, "operator"},
+
 	"/grpc.health.v1.Health/Check":                                   {&healthpb.HealthCheckRequest{}, everybody},
 	"/grpc.health.v1.Health/List":                                    {&healthpb.HealthListRequest{}, everybody},
 	"/grpc.health.v1.Health/Watch":                                   {&healthpb.HealthCheckRequest{}, everybody},

@@ -98,7 +98,7 @@ func TestBothAPIsServeOneStore(t *testing.T) {
 func TestHealthService(t *testing.T) {
 	s := servertest.Start(t, servertest.Options{})
 	c := healthpb.NewHealthClient(s.Conn)
-	for _, name := range []string{"", "lamina.v1.Blobs", "lamina.v1.Images", "lamina.v1.Snapshots", "lamina.v1.Usage"} {
+	for _, name := range []string{"", "lamina.v1.Blobs", "lamina.v1.Images", "lamina.v1.Snapshots", "lamina.v1.Usage", "lamina.v1.Maintenance"} {
 		r, err := c.Check(t.Context(), &healthpb.HealthCheckRequest{Service: name})
 		if err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
 			t.Errorf("%q: %v %v", name, r, err)
@@ -145,7 +145,7 @@ func TestReflection(t *testing.T) {
 	for _, svc := range r.GetListServicesResponse().GetService() {
 		found[svc.Name] = true
 	}
-	for _, name := range []string{"lamina.v1.Blobs", "lamina.v1.Images", "lamina.v1.Snapshots", "lamina.v1.Usage"} {
+	for _, name := range []string{"lamina.v1.Blobs", "lamina.v1.Images", "lamina.v1.Snapshots", "lamina.v1.Usage", "lamina.v1.Maintenance"} {
 		if !found[name] {
 			t.Errorf("%s is not listed in %v", name, found)
 		}

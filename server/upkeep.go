@@ -112,7 +112,7 @@ func (u *upkeep) ended(r collect.Report) {
 	}
 	text := "collection ended"
 	if r.Error != "" {
-		text, level = "collection did not come to its end", slog.LevelError
+		text, level = "collection did not come to its end", slog.LevelWarn
 		attrs = append(attrs, slog.String("error", r.Error))
 	}
 	u.log.LogAttrs(context.Background(), level, text, attrs...)

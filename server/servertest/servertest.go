@@ -24,7 +24,8 @@ type Options struct {
 	Bucket bucket.Bucket
 	// Config is the server's. Addresses that are empty become free ports of
 	// the loopback interface, a Logger that is nil the test's log, and a
-	// LinkLease of 0 becomes 20 ms, so that deleting takes no second.
+	// LinkLease of 0 becomes 20 ms, so that deleting takes no second. A server
+	// does not collect by itself unless Collect.Every is set.
 	Config server.Config
 	// TLS is what Conn is connected with, to a server that speaks it.
 	TLS *tls.Config
@@ -57,6 +58,9 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	if cfg.Store.LinkLease == 0 {
 		cfg.Store.LinkLease = 20 * time.Millisecond
+	}
+	if cfg.Collect.Every == 0 {
+		cfg.Collect.Every = -1
 	}
 	if cfg.StopWithin == 0 {
 		cfg.StopWithin = 5 * time.Second
