@@ -123,6 +123,11 @@ func (a *appender) readFrom(ctx context.Context, r io.Reader) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	total := a.record.Offset
+	if a.fullTail() {
+		if err := a.send(ctx); err != nil {
+			return err
+		}
+	}
 	for {
 		b, err := a.read(r)
 		if a.failed != nil {
@@ -149,6 +154,13 @@ func (a *appender) readFrom(ctx context.Context, r io.Reader) error {
 			return err
 		}
 	}
+}
+
+// fullTail says that the pieces make a whole part. It comes to that when a part
+// could not be sent, for the bucket did not answer, and was stored as a piece
+// when it did again: then there is no room for more before it is a part.
+func (a *appender) fullTail() bool {
+	return len(a.sent) == 0 && a.n == 0 && tailSize(a.record.Tail) >= int64(a.s.buffers.size)
 }
 
 // read reads the next bytes, to where they can stay or into scratch.
@@ -338,6 +350,9 @@ func (a *appender) settle() error {
 func (a *appender) store(ctx context.Context, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
+	if errors.Is(cause, errPieceChanged) {
+		return a.group.Wait() // what comes behind wrong bytes must not be counted
+	}
 	written := a.pieceAhead(ctx, cause)
 	err := a.settle()
 	written()

@@ -36,7 +36,7 @@ func (a *appender) storeFirst(ctx context.Context) error {
 	}
 	uploadPieceSent.Hit()
 	a.s.remember(id, b)
-	a.ss.record.Tail = []piece{{Data: id, Size: int64(len(b)), Alone: true}}
+	a.ss.record.Tail = []piece{{Data: id, Size: int64(len(b)), Alone: true, Check: checkOf(b)}}
 	a.ss.record.Offset = int64(len(b))
 	return nil
 }
@@ -78,7 +78,7 @@ func (a *appender) storePiece(ctx context.Context) error {
 	if len(b) <= MaxInline {
 		p.Inline = bytes.Clone(b)
 	} else {
-		p.Data = a.record.Next
+		p.Data, p.Check = a.record.Next, checkOf(b)
 		for p.Data != a.ahead {
 			_, err := a.s.bucket.Put(ctx, dataKey(p.Data), bytes.NewReader(b), p.Size, bucket.Condition{IfAbsent: true})
 			if err == nil {

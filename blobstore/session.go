@@ -135,6 +135,7 @@ func (s *Store) load(ctx context.Context, ss *session) error {
 				return err
 			}
 			h.Write(b[:first.Size])
+			first.Check = checkOf(b[:first.Size]) // of what was hashed
 			r.Tail, r.Offset = []piece{first}, first.Size
 		} else if !gone(err) {
 			return err

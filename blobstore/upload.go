@@ -164,10 +164,19 @@ func (u *Upload) Append(ctx context.Context, off int64, r io.Reader) (int64, err
 	if errors.Is(err, bucket.ErrPrecondition) {
 		err = u.overtaken(ctx)
 	}
+	u.doubt(err)
 	if u.session.ended {
 		return 0, err
 	}
 	return u.session.record.Offset, err
+}
+
+// doubt forgets what this process knows of an upload after an error that may be
+// the fault of that: the next request reads it anew.
+func (u *Upload) doubt(err error) {
+	if errors.Is(err, errPieceChanged) {
+		u.store.uploads.Remove(u.session.id)
+	}
 }
 
 // at checks that the upload is at off, asking the bucket before it says no.

@@ -3,6 +3,9 @@ package blobstore
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"slices"
 	"time"
@@ -53,7 +56,18 @@ type piece struct {
 	Inline []byte `json:"inline,omitempty"`
 	Size   int64  `json:"size"`
 	Alone  bool   `json:"alone,omitempty"` // no part is before it
+	// Check is the CRC-32C of the data, plus 1 so that 0 means: not known. The
+	// bytes were hashed for the blob's digest when they came, and are read
+	// again to become part of it: what is read must be what came.
+	Check uint64 `json:"check,omitempty"`
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errPieceChanged says that a piece does not have the bytes that were hashed.
+var errPieceChanged = errors.New("the bytes are not those that were written")
+
+func checkOf(b []byte) uint64 { return uint64(crc32.Checksum(b, castagnoli)) + 1 }
 
 func tailSize(tail []piece) (n int64) {
 	for _, p := range tail {
@@ -72,7 +86,8 @@ func (r *uploadRecord) untouched() bool {
 	return r.Offset == 0 && r.Multipart == "" && len(r.Tail) == 0
 }
 
-// readPiece reads a piece into b, which has its size.
+// readPiece reads a piece into b, which has its size. Errors: bucket.ErrUnavailable
+// also when the bytes have changed, be it on the way or where they are.
 func (s *Store) readPiece(ctx context.Context, p piece, b []byte) error {
 	if p.Inline != nil {
 		copy(b, p.Inline)
@@ -87,8 +102,13 @@ func (s *Store) readPiece(ctx context.Context, p piece, b []byte) error {
 		return err
 	}
 	defer src.Close()
-	_, err = io.ReadFull(src, b)
-	return err
+	if _, err = io.ReadFull(src, b); err != nil {
+		return err
+	}
+	if p.Check != 0 && checkOf(b) != p.Check {
+		return fmt.Errorf("read %s: %w: %w", dataKey(p.Data), bucket.ErrUnavailable, errPieceChanged)
+	}
+	return nil
 }
 
 // remember keeps a copy of data that was just written, for whoever needs it at
