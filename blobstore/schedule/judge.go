@@ -1,0 +1,427 @@
+package schedule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/reference"
+)
+
+// A judge knows what was acknowledged, reads the bucket's objects themselves,
+// with no code of the store between, and says what does not go together.
+type judge struct {
+	w *World
+
+	mu        sync.Mutex
+	blobs     map[digest.Digest]blobState
+	names     map[string]nameState // links and tags, by key
+	data      map[string]bool      // data/ objects that are there
+	manifests map[string]*claim    // by key
+	tags      map[string]*claim    // by key
+	promised  map[digest.Digest]time.Time
+	holders   map[hold]*holding
+	counts    map[string]int
+	broken    string // the first thing that is wrong
+}
+
+// blobState is what a blob's record says.
+type blobState struct {
+	exists bool
+	State  string
+	Size   int64
+	Inline []byte
+	Copies []string
+	Drop   []json.RawMessage
+	Barred []json.RawMessage
+	life   int // how often it has come to life
+}
+
+// nameState is what the record of a link or a tag says.
+type nameState struct {
+	exists     bool
+	Generation string
+	Gone       bool
+	Digest     digest.Digest
+}
+
+// A claim is what clients were told of a manifest's link or of a tag.
+type claim struct {
+	repo    reference.Repository
+	digest  digest.Digest // the manifest's, or what the tag names
+	certain bool          // it must be so now
+	busy    int           // operations that may change it
+	overlap bool          // two were at work at once
+}
+
+type hold struct {
+	repo reference.Repository
+	blob digest.Digest
+}
+
+// A holding is the lives of a blob in which a repository came by it.
+type holding struct {
+	busy  int
+	lives map[int]bool
+}
+
+func newJudge(w *World) *judge {
+	return &judge{
+		w: w, blobs: map[digest.Digest]blobState{}, names: map[string]nameState{}, data: map[string]bool{},
+		manifests: map[string]*claim{}, tags: map[string]*claim{}, promised: map[digest.Digest]time.Time{},
+		holders: map[hold]*holding{}, counts: map[string]int{},
+	}
+}
+
+// count counts something that happened.
+func (j *judge) count(what string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.counts[what]++
+}
+
+// wrong notes a violation; the first counts.
+func (j *judge) wrong(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.wrongLocked(format, args...)
+}
+
+func (j *judge) wrongLocked(format string, args ...any) {
+	if j.broken == "" {
+		j.broken = fmt.Sprintf(format, args...)
+	}
+}
+
+// changed reads again what a write has changed.
+func (j *judge) changed(c *call) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, key := range c.keys {
+		j.read(key)
+	}
+}
+
+// late notes that a write landed whose caller had gone: what it changed is no
+// longer what a client was told last.
+func (j *judge) late(c *call) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.counts["late write landed"]++
+	for _, key := range c.keys {
+		if m := j.manifests[key]; m != nil {
+			j.unsure(m)
+		}
+		if t := j.tags[key]; t != nil {
+			t.certain = false
+		}
+	}
+}
+
+// unsure says that a manifest may go, and with it its tags.
+func (j *judge) unsure(m *claim) {
+	m.certain = false
+	for _, t := range j.tags {
+		if t.repo == m.repo && t.digest == m.digest {
+			t.certain = false
+		}
+	}
+}
+
+// scan reads all of the bucket.
+func (j *judge) scan() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, prefix := range []string{"blobs/", "repos/", "data/"} {
+		for info := range j.w.bucket.List(context.Background(), prefix, "") {
+			j.read(info.Key)
+		}
+	}
+}
+
+// raw returns the bytes of an object, nil if there is none.
+func (j *judge) raw(key string) []byte {
+	r, _, err := j.w.bucket.Get(context.Background(), key, 0, -1)
+	if err != nil {
+		return nil
+	}
+	b, _ := io.ReadAll(r)
+	return b
+}
+
+// read takes in what is under a key. The lock is held.
+func (j *judge) read(key string) {
+	switch {
+	case strings.HasPrefix(key, "blobs/"):
+		j.readBlob(key)
+	case strings.HasPrefix(key, "repos/"):
+		var n nameState
+		if b := j.raw(key); b != nil {
+			n.exists = json.Unmarshal(b, &n) == nil
+		}
+		old := j.names[key]
+		if old.exists && !n.exists {
+			j.counts["name's tombstone removed"]++
+			if !old.Gone {
+				j.wrongLocked("%s was removed while it was live", key)
+			}
+		}
+		j.names[key] = n
+	case strings.HasPrefix(key, "data/"):
+		_, err := j.w.bucket.Stat(context.Background(), key)
+		id := strings.TrimPrefix(key, "data/")
+		if j.data[id] && err != nil {
+			j.counts["data deleted"]++
+		}
+		j.data[id] = err == nil
+	}
+}
+
+func (j *judge) readBlob(key string) {
+	parts := strings.Split(key, "/")
+	d := digest.NewDigestFromEncoded(digest.Algorithm(parts[1]), parts[3])
+	var n blobState
+	if b := j.raw(key); b != nil {
+		n.exists = json.Unmarshal(b, &n) == nil
+	}
+	old := j.blobs[d]
+	n.life = old.life
+	there := func(b blobState) bool { return b.exists && b.State != "gone" }
+	if !there(old) && there(n) {
+		n.life++
+		for h, holding := range j.holders {
+			if h.blob == d && holding.busy > 0 {
+				holding.lives[n.life] = true
+			}
+		}
+	}
+	switch {
+	case old.State == "live" && n.State == "condemned":
+		j.counts["condemned"]++
+	case old.State == "condemned" && n.State == "live":
+		j.counts["revived"]++
+	case old.State == "condemned" && n.State == "gone":
+		j.counts["gone"]++
+	case old.State == "gone" && n.State == "live":
+		j.counts["uploaded again after gone"]++
+	case old.State == "gone" && !n.exists:
+		j.counts["blob's tombstone removed"]++
+	case there(old) && n.State == "gone":
+		j.wrongLocked("%s went from %s to gone", d, old.State)
+	case there(old) && !n.exists:
+		j.wrongLocked("the record of %s was removed while it was %s", d, old.State)
+	}
+	if len(old.Drop)+len(old.Copies) > 0 && n.exists && n.State == "gone" && len(n.Drop)+len(n.Copies) == 0 {
+		j.counts["drained"]++
+	}
+	if n.exists && len(n.Barred) > len(old.Barred) {
+		j.counts["barred"]++
+	}
+	j.blobs[d] = n
+}
+
+// readable says why a blob cannot be read, "" if it can. The lock is held.
+func (j *judge) unreadable(d digest.Digest) string {
+	b := j.blobs[d]
+	switch {
+	case !b.exists:
+		return "it has no record"
+	case b.State == "gone":
+		return "it is gone"
+	case b.Inline != nil:
+		return ""
+	case len(b.Copies) == 0:
+		return "it has no copy"
+	}
+	for _, id := range b.Copies {
+		if !j.data[id] {
+			return "its data " + id + " was deleted"
+		}
+	}
+	return ""
+}
+
+// check says what is wrong now, "" if nothing is. Everything is quiet.
+func (j *judge) check() string {
+	late := map[string]bool{}
+	for _, c := range j.w.late {
+		for _, key := range c.keys {
+			late[key] = true
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for key, m := range j.manifests {
+		if !m.certain || late[key] {
+			continue
+		}
+		if n := j.names[key]; !n.exists || n.Gone {
+			j.wrongLocked("manifest %s of %s was acknowledged, and has no link", short(m.digest), m.repo)
+		}
+		for _, d := range closure(m.digest) {
+			if why := j.unreadable(d); why != "" {
+				j.wrongLocked("manifest %s of %s was acknowledged, and %s cannot be read: %s", short(m.digest), m.repo, short(d), why)
+			}
+		}
+	}
+	for key, t := range j.tags {
+		mkey := images.ManifestKey(t.repo, t.digest)
+		if !t.certain || late[key] || late[mkey] {
+			continue
+		}
+		if n, l := j.names[key], j.names[mkey]; !n.exists || n.Gone || n.Digest != t.digest || n.Generation != l.Generation || l.Gone {
+			j.wrongLocked("tag %s was acknowledged for %s, and does not name it", key, short(t.digest))
+		}
+	}
+	earliest := time.Now().Round(0).Add(-Skew / 2)
+	for d, until := range j.promised {
+		if earliest.Before(until) {
+			if why := j.unreadable(d); why != "" {
+				j.wrongLocked("%s is promised until %v, and cannot be read at %v: %s", short(d), until, earliest, why)
+			}
+		}
+	}
+	for d, b := range j.blobs {
+		if b.exists && b.State != "gone" && b.Inline == nil && b.Size > 0 {
+			if why := j.unreadable(d); why != "" {
+				j.wrongLocked("%s is %s, but %s", short(d), b.State, why)
+			}
+		}
+	}
+	return j.broken
+}
+
+func short(d digest.Digest) string { return nameOf(d) }
+
+// promise takes in what an answer promised. Fresh ones have three quarters of
+// the grace left when they are given.
+func (j *judge) promise(p *Process, b blobstore.Blob, fresh bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if left := b.Promised.Sub(p.Now()); fresh && left < Grace/4*3-Skew {
+		j.wrongLocked("%s was promised for %v only", short(b.Digest), left)
+	}
+	if b.Promised.After(j.promised[b.Digest]) {
+		j.promised[b.Digest] = b.Promised
+	}
+}
+
+func (j *judge) manifest(repo reference.Repository, d digest.Digest) *claim {
+	key := images.ManifestKey(repo, d)
+	if j.manifests[key] == nil {
+		j.manifests[key] = &claim{repo: repo, digest: d}
+	}
+	return j.manifests[key]
+}
+
+// put notes that a manifest was acknowledged.
+func (j *judge) put(repo reference.Repository, d digest.Digest) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	m := j.manifest(repo, d)
+	m.certain = m.busy == 0
+	j.counts["manifest acknowledged"]++
+}
+
+// deletes notes that somebody deletes a manifest until done is called.
+func (j *judge) deletes(repo reference.Repository, d digest.Digest) (done func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	m := j.manifest(repo, d)
+	m.busy++
+	j.unsure(m)
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		m.busy--
+	}
+}
+
+// writes notes that somebody changes a tag until done is called, with what it
+// names if that is certain.
+func (j *judge) writes(repo reference.Repository, tag reference.Tag) (done func(d digest.Digest, ok bool)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	key := "repos/" + string(repo) + "/_tags/" + string(tag)
+	t := j.tags[key]
+	if t == nil {
+		t = &claim{repo: repo}
+		j.tags[key] = t
+	}
+	t.busy++
+	t.certain, t.overlap = false, t.overlap || t.busy > 1
+	return func(d digest.Digest, ok bool) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		t.busy--
+		if ok && !t.overlap && d != "" && j.manifest(repo, d).certain {
+			t.digest, t.certain = d, true
+			j.counts["tag acknowledged"]++
+		}
+		t.overlap = t.overlap && t.busy > 0
+	}
+}
+
+// comesBy notes that a repository uploads or mounts a blob until done is called.
+func (j *judge) comesBy(repo reference.Repository, d digest.Digest) (done func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	h := hold{repo, d}
+	if j.holders[h] == nil {
+		j.holders[h] = &holding{lives: map[int]bool{}}
+	}
+	j.holders[h].busy++
+	j.holders[h].lives[j.blobs[d].life] = true
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.holders[h].busy--
+	}
+}
+
+// walls says whether a repository reads a blob that it did not come by in this
+// life of the blob. p asks; its calls must not stop.
+func (j *judge) walls(p *Process) {
+	for _, repo := range repositories {
+		for _, b := range library {
+			holds, err := p.Store.HoldsBlob(context.Background(), repo, b.digest)
+			if err != nil {
+				j.wrong("does %s hold %s: %v", repo, b.name, err)
+			}
+			j.mu.Lock()
+			h, s := j.holders[hold{repo, b.digest}], j.blobs[b.digest]
+			if holds && s.exists && s.State != "gone" && (h == nil || !h.lives[s.life]) {
+				j.wrongLocked("%s holds %s, which only others have uploaded in its life %d", repo, b.name, s.life)
+			}
+			j.mu.Unlock()
+		}
+	}
+}
+
+// acknowledged yields the manifests that must be there now.
+func (j *judge) acknowledged() (cs []claim) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, m := range j.manifests {
+		if m.certain {
+			cs = append(cs, *m)
+		}
+	}
+	slices.SortFunc(cs, func(a, b claim) int {
+		return strings.Compare(string(a.repo+"@")+string(a.digest), string(b.repo+"@")+string(b.digest))
+	})
+	return cs
+}
+
+// damage says whether err is of a read that met what it must not.
+func damage(err error) bool { return errors.Is(err, blobstore.ErrCorrupt) }
