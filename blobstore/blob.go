@@ -107,6 +107,8 @@ type BlobInfo struct {
 	Verdict  *Verdict
 	// State is "live", "condemned" or "gone". Blobs yields none that is gone.
 	State string
+	// Life is that of the blob which a repository's link to it must be of.
+	Life string
 	// Inline says that the bytes are in the record itself.
 	Inline bool
 	// Copies are the data objects that each have the bytes; Bad did not match
@@ -121,7 +123,7 @@ func (b BlobInfo) Named() []string { return slices.Concat(b.Copies, b.Bad, b.Dro
 func (s *Store) info(r *blobRecord) BlobInfo {
 	return BlobInfo{
 		Digest: r.Digest, Size: r.Size, Promised: s.blob(r).Promised, Verdict: r.Verdict,
-		State: string(r.State), Inline: r.Inline != nil || r.Size == 0,
+		State: string(r.State), Life: r.Life, Inline: r.Inline != nil || r.Size == 0,
 		Copies: r.Copies, Bad: r.Bad, Drop: r.Drop, Barred: r.Barred,
 	}
 }

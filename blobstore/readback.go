@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/link"
 	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
@@ -30,9 +31,14 @@ const UploadPrefix = "uploads/"
 // IDTime is when the data object or upload of that id was begun. It is in the id.
 func IDTime(id string) (time.Time, error) { return idTime(id) }
 
+// LinkLife is the life of a blob for which a repository's link to it was made: it
+// counts while that is BlobInfo.Life. Errors: one for a payload that is none.
+func LinkLife(l link.Link) (string, error) { return lifeOf(l) }
+
 // ReadUnpromised returns the bytes of d, checked, if they are at most limit, as
-// they are in the bucket now. Unlike ReadAll it promises nothing, and neither asks
-// the caches nor fills them.
+// they are in the bucket now. Unlike Peek it hashes them always, whatever this
+// process has seen of them before, and has nothing quarantined: its caller says
+// what is bad.
 // Errors: ErrBlobUnknown when it was collected too, ErrTooLarge, ErrCorrupt when no
 // copy is sound, record.ErrInvalid, bucket.ErrUnavailable.
 func (s *Store) ReadUnpromised(ctx context.Context, d digest.Digest, limit int64) ([]byte, error) {

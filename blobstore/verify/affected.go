@@ -81,8 +81,8 @@ func (r *run) hits(ctx context.Context, hits map[digest.Digest]*hit, e entry) er
 		if f == nil {
 			continue
 		}
-		if !f.sure {
-			if n.may {
+		if !f.sure || f.Kind == Unlinked {
+			if n.may || f.Kind == Unlinked && !n.held {
 				continue
 			}
 			is, err := r.stillBad(ctx, e, f)
@@ -92,9 +92,11 @@ func (r *run) hits(ctx context.Context, hits map[digest.Digest]*hit, e entry) er
 			if !is {
 				continue
 			}
+			if !f.sure {
+				r.v.log.Error("verification has found something bad", "kind", f.Kind, "subject", f.Subject,
+					"problem", f.Problem, "repository", e.repo, "manifest", e.digest)
+			}
 			f.sure = true
-			r.v.log.Error("verification has found something bad", "kind", f.Kind, "subject", f.Subject,
-				"problem", f.Problem, "repository", e.repo, "manifest", e.digest)
 		}
 		if f.size < 0 {
 			f.size = n.size
@@ -125,6 +127,16 @@ func (r *run) stillBad(ctx context.Context, e entry, f *found) (bool, error) {
 	info, err := r.v.store.Describe(ctx, f.digest)
 	if err != nil && !isUnknown(err) && !invalid(err) {
 		return false, err
+	}
+	if f.Kind == Unlinked {
+		if err != nil || info.State == gone {
+			return false, nil
+		}
+		holds, err := r.v.store.HoldsBlob(ctx, e.repo, f.digest)
+		if err != nil || holds {
+			return false, err
+		}
+		return r.stillLive(ctx, e)
 	}
 	bad := err != nil || info.State == gone
 	if f.Kind == Condemned {

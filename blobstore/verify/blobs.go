@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -22,7 +23,12 @@ type task struct {
 	digest digest.Digest
 	must   bool // an image names it that has to have it
 	done   bool // it was read before the run was broken off
+	// lives are those for which the links to it were made, at most maxLives.
+	lives []string
 }
+
+// maxLives bounds the lives of one blob that are looked at.
+const maxLives = 16
 
 // A checked is what was found of a blob.
 type checked struct {
@@ -73,15 +79,21 @@ func (r *run) blobs(ctx context.Context) error {
 // a record and those that images name, or with patterns only the latter.
 func (r *run) tasks(ctx context.Context) iter.Seq2[task, error] {
 	return func(yield func(task, error) bool) {
-		must, may := r.must.Walk(), r.may.Walk()
+		must, may, lives := r.must.Walk(), r.may.Walk(), r.lives.Walk()
 		defer must.Close()
 		defer may.Close()
+		defer lives.Close()
 		give := func(d string) bool {
 			t := task{digest: digest.Digest(d), must: at(must) == d}
 			t.done = r.place.All || r.place.After != "" && t.digest <= r.place.After
 			for _, c := range []*runs.Cursor{must, may} {
 				if at(c) == d {
 					c.Next()
+				}
+			}
+			for prefix := []byte(d + " "); lives.Skip(prefix); lives.Next() {
+				if len(t.lives) < maxLives {
+					t.lives = append(t.lives, at(lives)[len(prefix):])
 				}
 			}
 			return yield(t, nil)
@@ -124,7 +136,7 @@ func (r *run) tasks(ctx context.Context) iter.Seq2[task, error] {
 			}
 		}
 		if upTo("") {
-			if err := errors.Join(must.Err(), may.Err()); err != nil {
+			if err := errors.Join(must.Err(), may.Err(), lives.Err()); err != nil {
 				yield(task{}, err)
 			}
 		}
@@ -192,6 +204,9 @@ func (r *run) check(ctx context.Context, t task) (checked, error) {
 	}
 	if c.found == nil && t.must && info.State == condemned {
 		fails(Condemned, false, info.Size, "the next collection may take it, although an image names it")
+	}
+	if c.found == nil && slices.ContainsFunc(t.lives, func(life string) bool { return life != info.Life }) {
+		fails(Unlinked, false, info.Size, "it was collected and pushed again since, and a repository's link to it is of an earlier life: it cannot be pulled from there, although an image names it")
 	}
 	return c, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/blobstore/link"
+	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
 
@@ -23,6 +24,7 @@ type entry struct {
 	digest digest.Digest // of a link; what a tag or referrer names
 	live   bool          // a link is
 	link   link.Link
+	life   string      // of a blob, for which its link was made
 	named  []named     // by a manifest
 	name   images.Name // of a tag or referrer
 	wrong  *found
@@ -31,7 +33,7 @@ type entry struct {
 // What is kept in memory of one repository at most. What exceeds that is asked of
 // the bucket again.
 const (
-	maxHeld  = 200_000 // blobs it holds, 8 bytes each and what the map takes
+	maxHeld  = 200_000 // blobs it holds, some 40 bytes each
 	maxLinks = 50_000  // manifests
 )
 
@@ -39,8 +41,8 @@ const (
 type repository struct {
 	name     reference.Repository
 	seed     maphash.Seed
-	held     map[uint64]bool // hashes of the blobs it holds
-	allHeld  bool            // held has all of them
+	held     map[uint64]string // hashes of the blobs it holds, and for which of their lives
+	allHeld  bool              // held has all of them
 	links    map[digest.Digest]string
 	allLinks bool
 	reported map[digest.Digest]bool // blobs that it was found not to hold
@@ -48,7 +50,7 @@ type repository struct {
 
 func newRepository(name reference.Repository) *repository {
 	return &repository{
-		name: name, seed: maphash.MakeSeed(), held: map[uint64]bool{}, allHeld: true,
+		name: name, seed: maphash.MakeSeed(), held: map[uint64]string{}, allHeld: true,
 		links: map[digest.Digest]string{}, allLinks: true, reported: map[digest.Digest]bool{},
 	}
 }
@@ -107,6 +109,11 @@ func (r *run) look(ctx context.Context, k repoKey) (entry, error) {
 func (r *run) lookLink(ctx context.Context, e *entry) error {
 	s, err := r.v.store.Links().Look(ctx, e.key)
 	e.link, e.live = s.Link, err == nil && !s.Gone
+	if e.live && e.class == blobsClass {
+		if e.life, err = blobstore.LinkLife(e.link); err != nil {
+			return fmt.Errorf("%w: %s: %w", record.ErrInvalid, e.key, err)
+		}
+	}
 	return err
 }
 
@@ -152,7 +159,7 @@ func (r *run) entry(ctx context.Context, at *repository, e entry) error {
 	switch {
 	case e.class == blobsClass && e.live:
 		if at.allHeld = at.allHeld && len(at.held) < maxHeld; at.allHeld {
-			at.held[at.hash(e.digest)] = true
+			at.held[at.hash(e.digest)] = e.life
 		}
 	case e.class == manifestsClass && e.live:
 		r.report.Manifests++
@@ -179,13 +186,25 @@ func (r *run) image(ctx context.Context, at *repository, e entry) error {
 		if err := set.Add([]byte(n.digest)); err != nil {
 			return err
 		}
-		if !n.held || n.may || at.held[at.hash(n.digest)] || at.reported[n.digest] {
+		if !n.held || n.may || at.reported[n.digest] {
 			continue
 		}
-		// Perhaps it was pushed since, or there were too many to remember.
-		l, err := r.v.store.Links().Look(ctx, blobstore.BlobLinkKey(e.repo, n.digest))
+		life, held := at.held[at.hash(n.digest)]
+		var err error
+		if !held { // perhaps it was pushed since, or there were too many to remember
+			var l link.State
+			l, err = r.v.store.Links().Look(ctx, blobstore.BlobLinkKey(e.repo, n.digest))
+			if held = err == nil && !l.Gone; held {
+				if life, err = blobstore.LinkLife(l.Link); err != nil {
+					continue // a finding already
+				}
+			}
+		}
 		switch {
-		case err == nil && !l.Gone:
+		case held:
+			if err := r.lives.Add([]byte(string(n.digest) + " " + life)); err != nil {
+				return err
+			}
 			continue
 		case err != nil && !errors.Is(err, bucket.ErrNotExist) && !invalid(err):
 			return err

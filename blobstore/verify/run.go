@@ -19,7 +19,7 @@ import (
 	"github.com/laminastore/lamina/reference/pattern"
 )
 
-// What a run takes in memory at most, besides its readers: for each of three
+// What a run takes in memory at most, besides its readers: for each of four
 // sorted sets, for manifests that were parsed, and in findings.
 const (
 	sortMemory  = 16 << 20
@@ -51,6 +51,8 @@ type run struct {
 	// must and may are the digests that images name, may of those that need not
 	// be here; data are the data objects that records name (nil with patterns).
 	must, may, data *runs.Sorter
+	// lives has "<digest> <life>" for every link that an image needs.
+	lives *runs.Sorter
 
 	mu    sync.Mutex // of what follows, and while a callback runs
 	force map[digest.Digest]bool
@@ -115,6 +117,7 @@ func (v *Verifier) newRun(o RunOptions) (*run, error) {
 		v: v, o: o, id: rand.Text()[:16], pace: newPace(v.store.Clock(), o.Rate),
 		parsed: lru.New[digest.Digest, parsed](parseMemory),
 		must:   runs.New(v.options.Temp, sortMemory), may: runs.New(v.options.Temp, sortMemory),
+		lives: runs.New(v.options.Temp, sortMemory),
 		force: map[digest.Digest]bool{}, byBlob: map[digest.Digest]*found{},
 	}
 	for _, s := range o.Repositories {
@@ -131,7 +134,7 @@ func (v *Verifier) newRun(o RunOptions) (*run, error) {
 }
 
 func (r *run) close() {
-	for _, s := range []*runs.Sorter{r.must, r.may, r.data} {
+	for _, s := range []*runs.Sorter{r.must, r.may, r.data, r.lives} {
 		if s != nil {
 			s.Close()
 		}
