@@ -52,24 +52,37 @@ const (
 	minEvery = time.Minute
 )
 
-// CheckTimes says which of the times are not safe, each by the name of its flag.
+// CheckTimes says which of the times are not safe, each by the name of its flag. 0
+// means the default.
 func CheckTimes(s blobstore.Options, c Collect) error {
-	var errs []error
-	between := func(flag string, v, least, most time.Duration, why string) {
-		if v != 0 && (v < least || v > most) {
-			errs = append(errs, fmt.Errorf("%w: --%s is %s, it must be from %s to %s: %s", ErrTimes, flag, v, least, most, why))
-		}
-	}
-	between("grace", s.Grace, minGrace, maxTime, "whoever is told that a blob is there must have the time to push an image that names it")
-	between("drain", s.Drain, minDrain, maxTime, "whoever has begun to read a blob must have the time to read it to its end")
-	if c.Every > 0 {
-		between("collect-every", c.Every, minEvery, maxTime, "or off")
-	}
-	between("collect-full-every", c.FullEvery, minEvery, 10*maxTime, "full cycles read all records")
-	return errors.Join(errs...)
+	return errors.Join(
+		between("grace", s.Grace, minGrace, maxTime, "whoever is told that a blob is there must have the time to push an image that names it"),
+		between("drain", s.Drain, minDrain, maxTime, "whoever has begun to read a blob must have the time to read it to its end"),
+		c.check(),
+	)
 }
 
-// agreeWarning is what to know about times that are not the defaults.
+func (c Collect) check() error {
+	var every error
+	if c.Every > 0 {
+		every = between("collect-every", c.Every, minEvery, maxTime, "or off")
+	}
+	return errors.Join(every, between("collect-full-every", c.FullEvery, minEvery, 10*maxTime, "such a cycle reads all records"))
+}
+
+func between(flag string, v, least, most time.Duration, why string) error {
+	if v == 0 || v >= least && v <= most {
+		return nil
+	}
+	return fmt.Errorf("%w: --%s is %s, it must be from %s to %s: %s", ErrTimes, flag, v, least, most, why)
+}
+
+// check says what cannot be used.
+func (c Config) check() error {
+	return errors.Join(c.Limits.Check(), c.Collect.check())
+}
+
+// warnOfTimes says what to know of times that are not the defaults.
 func (c Config) warnOfTimes() {
 	if g, d := c.Store.Grace, c.Store.Drain; g != 0 && g != DefaultGrace || d != 0 && d != DefaultDrain {
 		c.Logger.Warn("--grace and --drain must be the same on all servers of the bucket: one with a shorter time may collect what another has promised",

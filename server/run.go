@@ -32,9 +32,10 @@ const (
 // the whole process's.
 func Run(ctx context.Context, cfg Config) error {
 	cfg = cfg.withDefaults()
-	if err := cfg.Limits.Check(); err != nil {
+	if err := cfg.check(); err != nil {
 		return err
 	}
+	cfg.warnOfTimes()
 	limitMemory(cfg.MemoryLimit)
 	d, err := openDoors(ctx, cfg)
 	if err != nil {

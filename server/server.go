@@ -31,7 +31,7 @@ import (
 // returns nil. The caller closes the bucket. Config.Bucket is not looked at.
 func RunOn(ctx context.Context, b bucket.Bucket, cfg Config) error {
 	cfg = cfg.withDefaults()
-	if err := cfg.Limits.Check(); err != nil {
+	if err := cfg.check(); err != nil {
 		return err
 	}
 	d, err := openDoors(ctx, cfg)

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) serve() *cobra.Command {
-	var limits func(*server.Config) error
+	var limits, collect func(*server.Config) error
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve images: the OCI registry and Lamina's own API over one bucket",
@@ -54,6 +54,9 @@ An address may be "off".`,
 			if err := limits(&cfg); err != nil {
 				return err
 			}
+			if err := collect(&cfg); err != nil {
+				return err
+			}
 			slog.SetDefault(log)
 			return server.Run(cmd.Context(), cfg)
 		},
@@ -70,6 +73,7 @@ An address may be "off".`,
 	f.String("access", "", "the `FILE` that says who may do what; or open")
 	f.String("tls-cert", "", "a `FILE` with the certificate for both APIs (and its chain), in PEM; read again when it changes")
 	f.String("tls-key", "", "the `FILE` with its key")
+	collect = addCollect(f)
 	limits = addLimits(f)
 	addLog(cmd)
 	return cmd
