@@ -29,7 +29,7 @@ type TagSeen struct {
 	Since      time.Time     // when it was written
 	Former     []Former      // what it named before, the latest first; not all of it
 
-	seen storedPointer
+	version record.Version
 }
 
 // A ManifestSeen is a manifest's link as it was seen.
@@ -50,7 +50,7 @@ func (im *Images) SeenTags(ctx context.Context, repo reference.Repository) iter.
 		p, err := im.listed(ctx, info)
 		return TagSeen{
 			Tag: reference.Tag(strings.TrimPrefix(info.Key, tagsPrefix(repo))), Digest: p.Digest, Generation: p.Generation,
-			Gone: p.Gone || p.Digest == "", Since: p.Since, Former: p.Former, seen: p,
+			Gone: p.Gone || p.Digest == "", Since: p.Since, Former: p.Former, version: p.version,
 		}, err
 	})
 }
@@ -93,13 +93,14 @@ func (im *Images) SeenManifests(ctx context.Context, repo reference.Repository) 
 // that was written meanwhile is left alone. Errors: bucket.ErrUnavailable, after
 // which it may be gone.
 func (im *Images) UntagSeen(ctx context.Context, repo reference.Repository, t TagSeen) (bool, error) {
-	if t.Gone || t.seen.version == (record.Version{}) {
+	if t.Gone || t.version == (record.Version{}) {
 		return false, nil
 	}
 	if err := im.prune(ctx, repo); err != nil {
 		return false, err
 	}
-	_, done, err := im.swapPointer(ctx, tagKey(repo, t.Tag), t.seen.version, t.seen.tombstone(im.clock.Now().UTC()))
+	was := &pointer{Digest: t.Digest, Former: t.Former}
+	_, done, err := im.swapPointer(ctx, tagKey(repo, t.Tag), t.version, was.tombstone(im.clock.Now().UTC()))
 	return done, err
 }
 
