@@ -43,7 +43,7 @@ type checked struct {
 // blobs goes through the records of the blobs and reads their copies.
 func (r *run) blobs(ctx context.Context) error {
 	r.phase("blobs", r.last.Blobs)
-	for c, err := range ordered(ctx, r.o.Parallel, 16*r.o.Parallel, r.tasks(ctx), r.check) {
+	for c, err := range ordered(ctx, r.o.Parallel, 4*r.o.Parallel, r.tasks(ctx), r.check) {
 		if err != nil {
 			return fmt.Errorf("verify blobs: %w", err)
 		}

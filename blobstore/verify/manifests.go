@@ -281,7 +281,7 @@ func (r *run) mayBeDeleted(since time.Time) bool {
 	if _, ok := b.(bucket.ConditionalDeleter); !ok || !b.Features().RefusesLateWrites {
 		return false // tombstones stay
 	}
-	return r.now().Sub(since) > r.tombstones()
+	return r.now().Sub(since) > r.tombstones()-2*r.v.store.Options().Skew
 }
 
 // tombstones is how long a tombstone stays at least, and the age at which data that
