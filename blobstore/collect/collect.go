@@ -74,6 +74,24 @@ type Options struct {
 	// block.
 	Began func()
 	Ended func(Report)
+
+	memory int // of each sorter; for tests
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Every == 0 {
+		o.Every = 24 * time.Hour
+	}
+	if o.FullEvery == 0 {
+		o.FullEvery = 30 * 24 * time.Hour
+	}
+	if o.Parallel == 0 {
+		o.Parallel = 16
+	}
+	return o
 }
 
 // A Collector collects. Safe for concurrent use.
@@ -87,9 +105,7 @@ type Collector struct {
 
 // New returns a Collector. It holds nothing that needs closing.
 func New(s *blobstore.Store, im *images.Images, f *fleet.Fleet, o Options) *Collector {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o = o.withDefaults()
 	return &Collector{store: s, images: im, fleet: f, options: o, log: o.Logger}
 }
 
@@ -111,22 +127,34 @@ type RunOptions struct {
 // a manifest or a record that leads to one is damaged: the message says which,
 // and what to do; ctx's error.
 func (c *Collector) Run(ctx context.Context, o RunOptions) (Report, error) {
-	return Report{}, errors.ErrUnsupported
+	if o.DryRun {
+		return c.cycle(ctx, o)
+	}
+	l, _, err := c.take(ctx)
+	if errors.Is(err, errHeld) { // it runs anyway: two do no harm
+		return c.cycle(ctx, o)
+	}
+	if err != nil {
+		return Report{}, err
+	}
+	var report Report
+	err = l.hold(ctx, func(ctx context.Context) (err error) {
+		report, err = c.cycle(ctx, o)
+		return err
+	})
+	return report, err
 }
 
 // Count marks and looks through what is not marked, changes nothing, and tells
 // Options.Tally. Errors: as Run.
 func (c *Collector) Count(ctx context.Context, progress func(Progress)) error {
-	return errors.ErrUnsupported
-}
-
-// Loop runs a cycle every Options.Every until ctx ends, as long as no other
-// server does: see the lease. Failures are logged, and kept for Last.
-func (c *Collector) Loop(ctx context.Context) { <-ctx.Done() }
-
-// Last returns the report of the last cycle of any server that was no dry run,
-// one that failed included: see Report.Error. The bool is false when there was
-// none. Errors: bucket.ErrUnavailable.
-func (c *Collector) Last(ctx context.Context) (Report, bool, error) {
-	return Report{}, false, errors.ErrUnsupported
+	s, err := c.stats(ctx)
+	if err != nil {
+		return err
+	}
+	cy := c.newCycle(RunOptions{DryRun: true, Progress: progress}, true)
+	defer cy.close()
+	cy.last = s.done()
+	_, err = cy.end(ctx, cy.run(ctx))
+	return err
 }

@@ -84,6 +84,8 @@ type Report struct {
 	WaitingBytes int64     `json:"waitingBytes"` // that later cycles will free
 	WaitingUntil time.Time `json:"waitingUntil,omitzero"`
 
+	UploadsListed int64 `json:"uploadsListed"` // records of uploads
+
 	Uploads int64 `json:"uploads"` // whose records went
 	Links   int64 `json:"links"`   // to blobs that are gone
 	Records int64 `json:"records"` // tombstones and other records that are over

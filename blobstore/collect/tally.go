@@ -9,11 +9,10 @@ import (
 )
 
 // A Tally is told what a mark finds. Its methods are called one after another,
-// never at once, and should not block. They come in this order: Repository and
-// Tag, repositories in the order of the bucket's listing, all tags of one
-// together; then Manifest, in the order of digests, those that indexes name
-// after those that are linked; then Unnamed; then Done. When the cycle fails
-// there is no Done, but Drop.
+// never at once, and should not block. They come in this order: Repository, in
+// the order of the bucket's listing; then Tag, in
+// no order; then Manifest, in no order; then Unnamed, in no order; then Listed, and Done.
+// When the cycle fails before that there is no Done, but Drop.
 type Tally interface {
 	// Repository says that there are links or tags in a repository.
 	Repository(repo reference.Repository)
@@ -24,7 +23,8 @@ type Tally interface {
 	// layers and the manifests that it names, without what registries do not
 	// keep, each as often as it names it. created is when the repository got it;
 	// zero for one that is not linked. repo is empty for what no repository has
-	// and a snapshot or a node names.
+	// and a snapshot or a node names; it may come for a manifest that a
+	// repository has too, after that.
 	Manifest(repo reference.Repository, manifest images.Descriptor, named []images.Descriptor, created time.Time)
 	// Unnamed says that there is the record of a blob that the mark did not
 	// reach, and which step was taken, or would be (blobstore.Kept too).
@@ -35,3 +35,14 @@ type Tally interface {
 	Done() error
 	Drop()
 }
+
+// silence is a tally that nobody reads.
+type silence struct{}
+
+func (silence) Repository(reference.Repository)                                                  {}
+func (silence) Tag(reference.Repository, reference.Tag)                                          {}
+func (silence) Manifest(reference.Repository, images.Descriptor, []images.Descriptor, time.Time) {}
+func (silence) Unnamed(blobstore.Judgement)                                                      {}
+func (silence) Listed(int64)                                                                     {}
+func (silence) Done() error                                                                      { return nil }
+func (silence) Drop()                                                                            {}

@@ -38,6 +38,8 @@ type nodeRecord struct {
 	ReportedAt time.Time         `json:"reportedAt"`
 	Reporter   string            `json:"reporter,omitempty"` // the subject that the id belongs to
 	Containers []containerRecord `json:"containers"`
+	// Gone says that it was silent for long, and is a node no more.
+	Gone bool `json:"gone,omitempty"`
 }
 
 type containerRecord struct {
@@ -112,13 +114,13 @@ func (f *Fleet) Report(ctx context.Context, n Node) error {
 			return false, err
 		}
 		same := r.Reporter == n.Reporter.Subject || n.Reporter == (Reporter{})
-		if exists && same && r.says(next) && age >= 0 && age < rewriteAfter {
+		if exists && !r.Gone && same && r.says(next) && age >= 0 && age < rewriteAfter {
 			return false, nil
 		}
 		if !same {
 			r.Reporter = n.Reporter.Subject
 		}
-		r.Hostname, r.Version, r.ReportedAt, r.Containers = next.Hostname, next.Version, now, next.Containers
+		r.Hostname, r.Version, r.ReportedAt, r.Containers, r.Gone = next.Hostname, next.Version, now, next.Containers, false
 		return true, nil
 	})
 	return err
@@ -200,7 +202,7 @@ func (f *Fleet) Node(ctx context.Context, id string) (Node, bool, error) {
 		return Node{}, false, err
 	}
 	r, _, err := record.Read[nodeRecord](ctx, f.records, nodesPrefix+id)
-	if absent(err) {
+	if absent(err) || err == nil && r.Gone {
 		return Node{}, false, nil
 	}
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 type snapshotRecord struct {
 	record.Header
 	Gone          bool                 `json:"gone,omitempty"`
+	DeletedAt     time.Time            `json:"deletedAt,omitzero"`
 	Repository    reference.Repository `json:"repository,omitempty"`
 	Image         descriptorRecord     `json:"image,omitzero"`
 	Tag           reference.Tag        `json:"tag,omitempty"`
@@ -110,7 +111,10 @@ func (f *Fleet) Register(ctx context.Context, s Snapshot) (Snapshot, error) {
 		s.CreatedAt = f.clock.Now()
 	}
 	r := s.record()
-	now, at, done, err := record.Swap(ctx, f.records, snapshotsPrefix+s.ID, record.Version{}, r, time.Time{})
+	// Not later: tombstones are removed some time, and a write that was stopped
+	// before must not bring back a snapshot that was deleted.
+	notAfter := f.clock.Now().Add(f.publishWithin)
+	now, at, done, err := record.Swap(ctx, f.records, snapshotsPrefix+s.ID, record.Version{}, r, notAfter)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -212,7 +216,7 @@ func (f *Fleet) DeleteSnapshot(ctx context.Context, id string) error {
 		if !exists || r.Gone {
 			return false, NoSnapshot(id)
 		}
-		*r = snapshotRecord{Header: r.Header, Gone: true}
+		*r = snapshotRecord{Header: r.Header, Gone: true, DeletedAt: f.clock.Now().UTC()}
 		return true, nil
 	})
 	return err

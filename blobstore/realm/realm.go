@@ -97,3 +97,16 @@ func (m Map) String() string {
 	}
 	return b.String()
 }
+
+// Has says whether there is a realm of this name; Default always is.
+func (m Map) Has(n Name) bool {
+	if n == Default {
+		return true
+	}
+	for _, at := range m.at {
+		if at == n {
+			return true
+		}
+	}
+	return false
+}
