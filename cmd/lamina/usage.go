@@ -17,12 +17,17 @@ func (a *app) usage() *cobra.Command {
 		Long: `Shows how much the images name, and how much of it is stored, since blobs that
 several images name are stored once.
 
-With -o json: {counted, namedBytes, storedBytes, unnamedBytes, blobs, manifests,
-repositories [{repository, tags, manifests, namedBytes, storedBytes, ownBytes}],
-shared [{digest, size, images, repositories}]}. namedBytes is what all images name
-together, as if each were stored by itself; storedBytes what the distinct blobs of
-these take; unnamedBytes what no image names; ownBytes what no other repository of
-its realm has.`,
+It is what the last collection counted, or a count by --refresh since.
+
+With -o json: {counted, namedBytes, storedBytes, savedBytes, unnamedBytes, heldBytes,
+condemnedBytes, drainingBytes, blobs, manifests, repositories [{repository, tags,
+manifests, namedBytes, storedBytes, ownBytes, oldest}], shared and largestBlobs
+[{digest, size, images, repositories}], largestImages and oldestImages [{repository,
+digest, size, pushed}]}. namedBytes is what all images name together, as if each were
+stored by itself; storedBytes what the distinct blobs of these take; heldBytes what
+only registered snapshots and containers that run name; unnamedBytes what nothing
+names, condemnedBytes of it what a coming collection takes; drainingBytes what was
+collected and is not deleted yet; ownBytes what no other repository of its realm has.`,
 		Args: atMost(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runUsage(cmd) },
 	}
@@ -53,45 +58,6 @@ func (a *app) runUsage(cmd *cobra.Command) error {
 	return showUsage(a.out, u, time.Now())
 }
 
-type repositoryUsageJSON struct {
-	Repository  string `json:"repository"`
-	Tags        int64  `json:"tags"`
-	Manifests   int64  `json:"manifests"`
-	NamedBytes  int64  `json:"namedBytes"`
-	StoredBytes int64  `json:"storedBytes"`
-	OwnBytes    int64  `json:"ownBytes"`
-}
-
-type sharedJSON struct {
-	Digest       string   `json:"digest"`
-	Size         int64    `json:"size"`
-	Images       int64    `json:"images"`
-	Repositories []string `json:"repositories"`
-}
-
-func usageJSON(u *pb.UsageGetResponse) any {
-	v := struct {
-		Counted      *time.Time            `json:"counted,omitempty"`
-		NamedBytes   int64                 `json:"namedBytes"`
-		StoredBytes  int64                 `json:"storedBytes"`
-		UnnamedBytes int64                 `json:"unnamedBytes"`
-		Blobs        int64                 `json:"blobs"`
-		Manifests    int64                 `json:"manifests"`
-		Repositories []repositoryUsageJSON `json:"repositories"`
-		Shared       []sharedJSON          `json:"shared"`
-	}{
-		timestamp(u.CountedAt), u.NamedBytes, u.StoredBytes, u.UnnamedBytes, u.Blobs, u.Manifests,
-		[]repositoryUsageJSON{}, []sharedJSON{},
-	}
-	for _, r := range u.Repositories {
-		v.Repositories = append(v.Repositories, repositoryUsageJSON{r.Repository, r.Tags, r.Manifests, r.NamedBytes, r.StoredBytes, r.OwnBytes})
-	}
-	for _, s := range u.Shared {
-		v.Shared = append(v.Shared, sharedJSON{s.Digest, s.Size, s.Images, append([]string{}, s.Repositories...)})
-	}
-	return v
-}
-
 // maxShared is how many shared blobs people are shown.
 const maxShared = 10
 
@@ -106,8 +72,18 @@ func showUsage(out io.Writer, u *pb.UsageGetResponse, now time.Time) error {
 		}
 	}
 	t.row("Stored:", size(u.StoredBytes), stored)
+	if u.HeldBytes > 0 {
+		t.row("Held:", size(u.HeldBytes), "that no image names, and a snapshot or a container does")
+	}
 	if u.UnnamedBytes > 0 {
-		t.row("Besides:", size(u.UnnamedBytes), "that no image names")
+		besides := "that nothing names"
+		if u.CondemnedBytes > 0 {
+			besides += fmt.Sprintf(", %s of it condemned: a coming collection takes that", size(u.CondemnedBytes))
+		}
+		t.row("Besides:", size(u.UnnamedBytes), besides)
+	}
+	if u.DrainingBytes > 0 {
+		t.row("Collected:", size(u.DrainingBytes), "not deleted yet, for who may still read it")
 	}
 	t.row("Counted:", age(now, u.CountedAt))
 	if err := t.flush(); err != nil {
@@ -115,19 +91,46 @@ func showUsage(out io.Writer, u *pb.UsageGetResponse, now time.Time) error {
 	}
 	if len(u.Repositories) > 0 {
 		fmt.Fprintln(out)
-		t := newTable(out, "REPOSITORY", "TAGS", "MANIFESTS", "NAMES", "STORES", "OWN")
+		t := newTable(out, "REPOSITORY", "TAGS", "MANIFESTS", "NAMES", "STORES", "OWN", "OLDEST")
 		for _, r := range u.Repositories {
-			t.row(r.Repository, r.Tags, r.Manifests, size(r.NamedBytes), size(r.StoredBytes), size(r.OwnBytes))
+			t.row(r.Repository, r.Tags, r.Manifests, size(r.NamedBytes), size(r.StoredBytes), size(r.OwnBytes), age(now, r.OldestAt))
 		}
 		if err := t.flush(); err != nil {
 			return err
 		}
+	}
+	if err := imageUsageTable(out, "LARGEST IMAGE", u.LargestImages, now); err != nil {
+		return err
+	}
+	if err := imageUsageTable(out, "OLDEST IMAGE", u.OldestImages, now); err != nil {
+		return err
 	}
 	if len(u.Shared) > 0 {
 		fmt.Fprintln(out)
 		return sharedTable(out, u.Shared)
 	}
 	return nil
+}
+
+// maxImageUsage is how many of the largest and the oldest images people are shown.
+const maxImageUsage = 5
+
+func imageUsageTable(out io.Writer, title string, images []*pb.ImageUsage, now time.Time) error {
+	if len(images) == 0 {
+		return nil
+	}
+	fmt.Fprintln(out)
+	images = images[:min(len(images), maxImageUsage)]
+	var digests []string
+	for _, i := range images {
+		digests = append(digests, i.Digest)
+	}
+	short := newShortener(digests...)
+	t := newTable(out, title, "SIZE", "PUSHED")
+	for _, i := range images {
+		t.row(i.Repository+"@"+short.short(i.Digest), size(i.Size), age(now, i.PushedAt))
+	}
+	return t.flush()
 }
 
 func sharedTable(out io.Writer, shared []*pb.SharedBlob) error {
