@@ -235,7 +235,7 @@ func (a *appender) send(ctx context.Context) error {
 	if err := a.settle(); err != nil {
 		return err
 	}
-	return a.s.save(ctx, a.ss, a.record)
+	return a.save(ctx)
 }
 
 // ship sends what is in the buffer on its way as the next part.
@@ -326,8 +326,9 @@ func (a *appender) settle() error {
 	err := a.group.Wait()
 	a.group = new(errgroup.Group)
 	a.group.SetLimit(partsAtOnce)
-	if c := a.coming; c != nil && c.err == nil {
+	if c := a.coming; c != nil {
 		a.record.Multipart = c.id
+		a.ss.doubt = a.ss.doubt || c.err != nil
 	}
 	a.coming = nil
 	a.record.Parts = slices.Clip(a.record.Parts)
@@ -337,12 +338,23 @@ func (a *appender) settle() error {
 		}
 		a.ss.tags = append(a.ss.tags[:min(len(a.ss.tags), len(a.record.Parts))], p.tags)
 		a.record.Parts = append(a.record.Parts, p.part)
-		a.record.Tail = nil // the first part has taken it in
+		a.record.leave(a.record.Tail) // the first part has taken it in
+		a.record.Tail = nil
 		a.record.Offset += p.bytes
 		a.record.Hash = p.hash
 	}
 	a.sent = nil
 	return err
+}
+
+// dropMultipart gives up the bucket's upload that was made here, if the record is
+// certain not to name it.
+func (a *appender) dropMultipart(ctx context.Context, saving error) {
+	err := saving
+	if errors.Is(err, bucket.ErrPrecondition) {
+		err = a.s.bucket.AbortMultipart(ctx, dataKey(a.record.Data), a.record.Multipart)
+	}
+	a.ss.doubt = a.ss.doubt || err != nil
 }
 
 // store makes durable what has arrived, also when reading has failed with
@@ -367,8 +379,12 @@ func (a *appender) store(ctx context.Context, cause error) error {
 		}
 	}
 	if a.record.Offset != a.ss.record.Offset || a.record.Multipart != a.ss.record.Multipart {
-		if serr := a.s.save(ctx, a.ss, a.record); serr != nil {
+		made := a.record.Multipart != "" && a.record.Multipart != a.ss.record.Multipart
+		if serr := a.save(ctx); serr != nil {
 			err = errors.Join(err, serr)
+			if made {
+				a.dropMultipart(ctx, serr)
+			}
 		}
 		uploadSaved.Hit()
 	}

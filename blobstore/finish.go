@@ -119,7 +119,6 @@ func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 			return Blob{}, mismatch(d, got, total)
 		}
 	}
-	leftover := a.record.Tail // some of it is the sweep's, see deletable
 	m, err := a.assemble(ctx, d)
 	if err != nil {
 		return Blob{}, err
@@ -130,12 +129,13 @@ func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 		}
 	}
 	uploadJoined.Hit()
-	b, _, err := s.publish(ctx, ss.record.Repository, d, m)
+	b, certain, err := s.publish(ctx, ss.record.Repository, d, m)
 	if err != nil {
 		return Blob{}, err
 	}
 	s.vouch(m, ss.tags)
-	s.end(ss, leftover)
+	ss.record = a.record
+	s.end(ss, ss.leftover(d, m.data, certain))
 	return b, nil
 }
 
@@ -184,11 +184,10 @@ func (a *appender) assemble(ctx context.Context, d digest.Digest) (made, error) 
 		m.bytes = m.inline
 		return m, nil
 	}
-	// A name of its own for every attempt: another server may be finishing the
-	// same upload with other bytes.
-	m.data = s.NewID()
-	m.bytes = s.remember(m.data, b)
-	return m, s.putData(ctx, m.data, b)
+	if m.data, err = a.putNext(ctx, b); err == nil {
+		m.bytes = s.remember(m.data, b)
+	}
+	return m, err
 }
 
 // putData writes a data object under a name that only this call knows. So when
@@ -228,6 +227,7 @@ func (a *appender) complete(ctx context.Context, d digest.Digest, size int64) er
 		if err != nil {
 			return err
 		}
+		r.leave(r.Tail)
 		r.Parts, r.Tail, r.Offset = append(slices.Clip(r.Parts), p), nil, size
 		a.dropBuffer() // it is a part now
 	}
@@ -237,7 +237,7 @@ func (a *appender) complete(ctx context.Context, d digest.Digest, size int64) er
 	}
 	if r.Digest != d || r.Offset != a.ss.record.Offset || len(r.Parts) != len(a.ss.record.Parts) {
 		r.Digest = d
-		if err := s.save(ctx, a.ss, *r); err != nil {
+		if err := a.save(ctx); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ func (s *Store) Judge(ctx context.Context, d digest.Digest, began time.Time, dry
 		return Judgement{Digest: d, Step: Kept, Gone: true, Why: "there is no record of it any more"}, nil
 	}
 	if err == nil && r.Digest != d {
-		err = fail(ErrCorrupt, d, "its record is of %s", r.Digest).remedy("move the object "+BlobKey(d)+" away")
+		err = fail(ErrCorrupt, d, "its record is of %s", r.Digest).remedy("move the object " + BlobKey(d) + " away")
 	}
 	if err != nil {
 		return Judgement{Digest: d, Step: Kept}, err

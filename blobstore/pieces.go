@@ -32,6 +32,7 @@ func (a *appender) storeFirst(ctx context.Context) error {
 		return err
 	}
 	if err != nil {
+		a.ss.doubt = true
 		return err
 	}
 	uploadPieceSent.Hit()
@@ -50,6 +51,7 @@ func (a *appender) pieceAhead(ctx context.Context, cause error) (wait func()) {
 		return func() {}
 	}
 	done := make(chan error, 1)
+	a.ss.nextTried = true
 	go func() {
 		_, err := a.s.bucket.Put(ctx, dataKey(id), bytes.NewReader(b), int64(len(b)), bucket.Condition{IfAbsent: true})
 		done <- err
@@ -64,30 +66,26 @@ func (a *appender) pieceAhead(ctx context.Context, cause error) (wait func()) {
 // storePiece adds what is left to the record's tail.
 func (a *appender) storePiece(ctx context.Context) error {
 	b := a.rest()
-	tail := slices.Clone(a.record.Tail)
+	tail, joined := slices.Clone(a.record.Tail), []piece(nil)
 	if len(tail) >= maxPieces { // join them
 		if err := a.s.readTail(ctx, tail, a.part[:a.tail]); err != nil {
 			return err
 		}
-		b, tail = a.part[:a.n], nil
+		b, tail, joined = a.part[:a.n], nil, tail
 	}
 	if last := len(tail) - 1; last >= 0 && tail[last].Inline != nil {
 		b, tail = slices.Concat(tail[last].Inline, b), tail[:last]
 	}
-	p := piece{Size: int64(len(b)), Alone: len(a.record.Parts) == 0}
+	p := piece{Size: int64(len(b)), Alone: len(a.record.Parts) == 0 && len(tail) == 0}
 	if len(b) <= MaxInline {
 		p.Inline = bytes.Clone(b)
 	} else {
-		p.Data, p.Check = a.record.Next, checkOf(b)
-		for p.Data != a.ahead {
-			_, err := a.s.bucket.Put(ctx, dataKey(p.Data), bytes.NewReader(b), p.Size, bucket.Condition{IfAbsent: true})
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, bucket.ErrPrecondition) {
+		p.Check = checkOf(b)
+		if p.Data = a.ahead; p.Data == "" {
+			var err error
+			if p.Data, err = a.putNext(ctx, b); err != nil {
 				return err
 			}
-			p.Data = a.s.NewID() // an earlier attempt has been here
 		}
 		uploadPieceSent.Hit()
 		a.s.remember(p.Data, b)
@@ -98,5 +96,37 @@ func (a *appender) storePiece(ctx context.Context) error {
 	}
 	a.record.Offset += int64(len(a.rest()))
 	a.record.Tail, a.record.Hash = append(tail, p), state
+	a.record.leave(joined)
 	return nil
+}
+
+// putNext writes b to the name that the record has for the next piece, and
+// returns it. When something is there already, be it what an attempt of ours has
+// written whose answer was lost or another server's of the same upload, the record
+// gets another name first: nothing is written that no record leads to.
+func (a *appender) putNext(ctx context.Context, b []byte) (dataID, error) {
+	for {
+		id := a.record.Next
+		a.ss.nextTried = true
+		_, err := a.s.bucket.Put(ctx, dataKey(id), bytes.NewReader(b), int64(len(b)), bucket.Condition{IfAbsent: true})
+		if err == nil {
+			return id, nil
+		}
+		if !errors.Is(err, bucket.ErrPrecondition) {
+			return "", err
+		}
+		a.record.leave([]piece{{Data: id, Alone: true}})
+		if err := a.save(ctx); err != nil {
+			return "", err
+		}
+	}
+}
+
+// save writes the record as it is here.
+func (a *appender) save(ctx context.Context) error {
+	err := a.s.save(ctx, a.ss, a.record)
+	if err == nil {
+		a.record = a.ss.record
+	}
+	return err
 }

@@ -87,8 +87,8 @@ func (s *Store) PutSmall(ctx context.Context, d digest.Digest, b []byte) (Blob, 
 	if err != nil {
 		return Blob{}, err
 	}
-	if id != "" && r.settled(m) {
-		s.reaper.add(uploadKey(id))
+	if id != "" {
+		s.reaper.add(leftover{id: id, stays: !r.settled(m), blob: d})
 	}
 	return s.Promise(ctx, d)
 }

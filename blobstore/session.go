@@ -32,6 +32,11 @@ type session struct {
 	// tags are the voucher's, of the parts that this process has sent; parts
 	// that another has sent are not among them.
 	tags [][]byte
+
+	// shared says that another process has worked on the upload, or may have;
+	// doubt that something was written, or may have been, that the record will
+	// not say is in use. nextTried is that for the name in record.Next.
+	shared, doubt, nextTried bool
 }
 
 func newSession(id string) *session {
@@ -89,22 +94,20 @@ func (s *Store) tooOld(ss *session) error {
 	return fail(ErrUploadUnknown, ss.id, "it is older than %v", s.options.PublishWithin).remedy("start a new one")
 }
 
-// end forgets the upload; its record and the pieces go with the next reaping.
-func (s *Store) end(ss *session, leftover []piece) {
+// end forgets the upload. What it has left goes with the next reaping, and its
+// record after that.
+func (s *Store) end(ss *session, l leftover) {
 	ss.ended = true
 	ss.over.Store(true)
 	ss.hash, ss.record, ss.tags = nil, uploadRecord{}, nil
-	s.reaper.add(uploadKey(ss.id))
-	for _, p := range deletable(leftover) {
-		s.reaper.add(dataKey(p.Data))
-	}
+	s.reaper.add(l)
 }
 
 // load reads the session from the bucket, if that knows more than it.
 // Errors: ErrUploadUnknown, bucket.ErrUnavailable.
 func (s *Store) load(ctx context.Context, ss *session) error {
 	r, v, err := record.Read[uploadRecord](ctx, s.records, uploadKey(ss.id))
-	if gone(err) || err == nil && r.Aborted {
+	if gone(err) || err == nil && (r.Aborted || r.Ended) {
 		ss.ended = true
 		ss.over.Store(true)
 		return unknownUpload(ss.id)
@@ -119,6 +122,7 @@ func (s *Store) load(ctx context.Context, ss *session) error {
 	if err != nil {
 		return err
 	}
+	shared := v != ss.version
 	if r.untouched() {
 		info, err := s.bucket.Stat(ctx, dataKey(r.First))
 		if err == nil {
@@ -136,20 +140,31 @@ func (s *Store) load(ctx context.Context, ss *session) error {
 			}
 			h.Write(b[:first.Size])
 			first.Check = checkOf(b[:first.Size]) // of what was hashed
-			r.Tail, r.Offset = []piece{first}, first.Size
+			r.Tail, r.Offset, shared = []piece{first}, first.Size, true
 		} else if !gone(err) {
 			return err
 		}
 	}
 	ss.record, ss.version, ss.hash, ss.tags = r, v, h, nil
+	if shared {
+		ss.shared, ss.nextTried = true, false
+	}
 	return nil
 }
 
-// save writes r as the session's record. Errors: ErrConflict when another
-// server has gone on with the upload, or ended it: the session is stale then.
+// save writes r as the session's record, with a new name for the next piece if
+// that in r is taken: a name stays in the record for good once something may be
+// there. Errors: bucket.ErrPrecondition when another server has gone on with the
+// upload, or ended it: the session is stale then.
 func (s *Store) save(ctx context.Context, ss *session, r uploadRecord) error {
-	r.Parts, r.Tail = slices.Clone(r.Parts), slices.Clone(r.Tail)
-	r.Next = s.NewID()
+	r.Parts, r.Tail, r.Left = slices.Clone(r.Parts), slices.Clone(r.Tail), slices.Clone(r.Left)
+	if slices.ContainsFunc(slices.Concat(r.Tail, r.Left), func(p piece) bool { return p.Data == r.Next }) {
+		r.Next = ""
+	}
+	next := r.Next == ""
+	if next {
+		r.Next = s.NewID()
+	}
 	deadline, err := s.deadline(ss.id)
 	if err != nil {
 		return err
@@ -162,5 +177,26 @@ func (s *Store) save(ctx context.Context, ss *session, r uploadRecord) error {
 		return err
 	}
 	ss.record, ss.version = r, v
+	if next {
+		ss.nextTried = false
+	}
+	s.deleteLeft(ctx, ss)
 	return nil
+}
+
+// maxLeft is how many pieces an upload leaves before they are deleted.
+const maxLeft = 64
+
+// deleteLeft deletes what the upload has left when that is much. The record
+// names it until it is written the next time.
+func (s *Store) deleteLeft(ctx context.Context, ss *session) {
+	ids, _ := deletable(ss.record.Left)
+	if len(ids) < maxLeft {
+		return
+	}
+	if err := s.deleteData(ctx, ids); err != nil {
+		s.log.Warn("pieces of an upload stay until it ends", "upload", ss.id, "error", err)
+		return
+	}
+	ss.record.Left = slices.DeleteFunc(ss.record.Left, func(p piece) bool { return !p.Alone })
 }

@@ -151,7 +151,7 @@ func New(b bucket.Bucket, o Options) *Store {
 		voucher:  newVoucher(),
 		checking: make(map[digest.Digest]bool),
 	}
-	s.reaper = newReaper(b, o.Clock, o.Logger)
+	s.reaper = newReaper(b, records, o.Clock, o.Logger)
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -223,10 +224,12 @@ func (u *Upload) Abort(ctx context.Context) error {
 }
 
 func (s *Store) abort(ctx context.Context, ss *session) error {
+	before := ss.version
 	r, _, err := record.Update(ctx, s.records, uploadKey(ss.id), time.Time{}, func(r *uploadRecord, exists bool) (bool, error) {
-		if !exists || r.Aborted {
+		if !exists || r.Aborted || r.Ended {
 			return false, unknownUpload(ss.id)
 		}
+		ss.shared = ss.shared || r.Rev != before.Rev
 		r.Aborted = true
 		return true, nil
 	})
@@ -234,11 +237,17 @@ func (s *Store) abort(ctx context.Context, ss *session) error {
 		return err
 	}
 	uploadAborted.Hit()
-	if r.Multipart != "" {
+	// What this session knows of, and what the record says by now.
+	r.Tail, r.Left = slices.Concat(r.Tail, ss.record.Tail), slices.Concat(r.Left, ss.record.Left)
+	ss.record = r
+	l := ss.leftover("", "", true)
+	if l.multipart != "" { // its parts take room that somebody may wait for
 		if err := s.bucket.AbortMultipart(ctx, dataKey(r.Data), r.Multipart); err != nil {
 			s.log.Warn("parts of an upload stay until the next collection", "upload", ss.id, "error", err)
+			l.stays = true
 		}
+		l.multipart = ""
 	}
-	s.end(ss, r.Tail)
+	s.end(ss, l)
 	return nil
 }

@@ -149,9 +149,7 @@ func TestUploadGoesOnAnywhere(t *testing.T) {
 				rt.Fatal(err)
 			}
 		}
-		for info, err := range b.List(ctx, "uploads/", "") {
-			rt.Fatalf("left behind: %v %v", info, err)
-		}
+		nothingLeft(rt, b, c, d)
 	})
 }
 

@@ -30,6 +30,7 @@ type uploadRecord struct {
 	record.Header
 	Repository reference.Repository `json:"repository"`
 	Aborted    bool                 `json:"aborted,omitempty"`
+	Ended      bool                 `json:"ended,omitempty"` // it has become a blob; the rest is for a sweep
 	Algorithm  digest.Algorithm     `json:"algorithm"`
 	Digest     digest.Digest        `json:"digest,omitempty"` // set when the parts are joined
 	Size       int64                `json:"size,omitempty"`   // announced; 0: not known
@@ -44,18 +45,21 @@ type uploadRecord struct {
 	// Tail follows the parts: pieces that are too short for a part, together
 	// shorter than one.
 	Tail []piece `json:"tail,omitempty"`
+	// Left is what the upload has no use for any more: pieces that are in a part
+	// by now, and names at which somebody was before us.
+	Left []piece `json:"left,omitempty"`
 }
 
 // A piece is a data object, or bytes in the record itself.
 //
-// A piece that came before there were parts may become a blob's data as it is,
-// on any server that knows of it and whatever has become of the upload since:
-// only the sweep deletes it. One that came behind parts never does.
+// A piece at the beginning of an upload without parts may become a blob's data as
+// it is, on any server that knows of it and whatever has become of the upload
+// since: only the sweep deletes it. Any other never does.
 type piece struct {
 	Data   dataID `json:"data,omitempty"`
 	Inline []byte `json:"inline,omitempty"`
 	Size   int64  `json:"size"`
-	Alone  bool   `json:"alone,omitempty"` // no part is before it
+	Alone  bool   `json:"alone,omitempty"` // nothing is before it
 	// Check is the CRC-32C of the data, plus 1 so that 0 means: not known. The
 	// bytes were hashed for the blob's digest when they came, and are read
 	// again to become part of it: what is read must be what came.
@@ -76,9 +80,40 @@ func tailSize(tail []piece) (n int64) {
 	return n
 }
 
-// deletable returns the pieces whose data goes with the upload.
-func deletable(tail []piece) []piece {
-	return slices.DeleteFunc(slices.Clone(tail), func(p piece) bool { return p.Alone || p.Data == "" })
+// deletable returns the data of those pieces that go with the upload, and whether
+// these are all that have any.
+func deletable(pieces []piece) (ids []dataID, all bool) {
+	all = true
+	for _, p := range pieces {
+		switch {
+		case p.Data == "":
+		case p.Alone:
+			all = false
+		default:
+			ids = append(ids, p.Data)
+		}
+	}
+	return ids, all
+}
+
+// leave notes that these pieces are of no use any more.
+func (r *uploadRecord) leave(pieces []piece) {
+	r.Left = slices.Clip(r.Left)
+	for _, p := range pieces {
+		if p.Data != "" {
+			r.Left = append(r.Left, piece{Data: p.Data, Size: p.Size, Alone: p.Alone})
+		}
+	}
+}
+
+// names are all data objects that the record names, each once.
+func (r *uploadRecord) names() []dataID {
+	ids := []dataID{r.First, r.Next, r.Data}
+	for _, p := range slices.Concat(r.Tail, r.Left) {
+		ids = append(ids, p.Data)
+	}
+	slices.Sort(ids)
+	return slices.DeleteFunc(slices.Compact(ids), func(id dataID) bool { return id == "" })
 }
 
 // untouched says whether the record has not been changed since the start.
