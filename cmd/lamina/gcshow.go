@@ -167,7 +167,7 @@ func collectionRows(r *pb.CollectionReport, now time.Time) [][2]string {
 		row(does("Steps:", "Would step:"), "%s condemned, %d collected", count(r.Condemned, "blob"), r.Collected)
 	}
 	if r.Revived > 0 {
-		row("Kept:", "%s that were condemned and are named again", count(r.Revived, "blob"))
+		row("Kept:", "%s, condemned once and named again since", count(r.Revived, "blob"))
 	}
 	if r.TagsRemoved+r.ManifestsRemoved > 0 {
 		row("Retention:", "%s %s and %s", does("removed", "would remove"), count(r.TagsRemoved, "tag"), count(r.ManifestsRemoved, "image"))
