@@ -3,9 +3,11 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/retain"
 )
 
 // Collect says what a server collects by itself; zero values mean the defaults.
@@ -19,6 +21,19 @@ type Collect struct {
 	// Temp is the folder for the sorted lists of a cycle and of a verification,
 	// some 100 bytes for each blob: os.TempDir().
 	Temp string
+	// Retention is a file with rules by which tags and manifests are removed
+	// (package retain), read again when it has changed; "": none are.
+	Retention string
+
+	policy *retain.Policy // what is in it
+}
+
+// open reads the rules. Errors: retain.ErrConfig.
+func (c *Collect) open(log *slog.Logger) (err error) {
+	if c.Retention != "" {
+		c.policy, err = retain.Open(c.Retention, log)
+	}
+	return err
 }
 
 // The defaults of Collect and of the times that all servers of a bucket share.

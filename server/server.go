@@ -55,6 +55,10 @@ func runBehind(ctx context.Context, b bucket.Bucket, d *doors, cfg Config) error
 		d.close()
 		return err
 	}
+	if err := cfg.Collect.open(cfg.Logger); err != nil {
+		d.close()
+		return errors.Join(err, sec.close(ctx))
+	}
 	s := build(b, d, sec, cfg)
 	err = s.serve(ctx, d)
 	return errors.Join(err, s.close())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/laminastore/lamina/blobstore/collect"
 	"github.com/laminastore/lamina/blobstore/fleet"
+	"github.com/laminastore/lamina/blobstore/retain"
 	"github.com/laminastore/lamina/blobstore/verify"
 )
 
@@ -22,8 +23,10 @@ const lookEvery = 5 * time.Minute
 type upkeep struct {
 	log       *slog.Logger
 	every     time.Duration // negative: never
+	reload    time.Duration // how often the rules' file is looked at
 	collector *collect.Collector
 	verifier  *verify.Verifier
+	policy    *retain.Policy // nil: nothing is removed by rules
 
 	started time.Time
 	running atomic.Int64 // cycles on this server
@@ -35,9 +38,11 @@ type upkeep struct {
 
 func (s *server) newUpkeep(f *fleet.Fleet) *upkeep {
 	o := s.cfg.Collect
-	u := &upkeep{log: s.cfg.Logger, every: o.Every, started: time.Now()}
+	u := &upkeep{log: s.cfg.Logger, every: o.Every, reload: s.cfg.Reload, policy: o.policy, started: time.Now()}
+	retainer := retain.New(s.store, s.images, f, u.policy, retain.Options{Logger: s.cfg.Logger})
 	u.collector = collect.New(s.store, s.images, f, collect.Options{
 		Logger: s.cfg.Logger, Every: o.Every, FullEvery: o.FullEvery, Temp: o.Temp, Realms: s.cfg.Realms, Holder: holder(),
+		Retain: retainer.Collect,
 		Began: u.began, Ended: u.ended,
 	})
 	u.verifier = verify.New(s.store, s.images, verify.Options{Logger: s.cfg.Logger, Temp: o.Temp})
@@ -60,6 +65,12 @@ func (u *upkeep) run(ctx context.Context) {
 		u.watch(ctx)
 		return nil
 	})
+	if u.policy != nil {
+		g.Go(func() error {
+			u.policy.Watch(ctx, u.reload)
+			return nil
+		})
+	}
 	if u.every > 0 {
 		u.collector.Loop(ctx)
 	} else {
@@ -93,7 +104,8 @@ func (u *upkeep) look(ctx context.Context) {
 	}
 }
 
-// began and ended are told of each cycle of this server.
+// began and ended are told of each cycle of this server. How it went is logged by
+// the collector.
 func (u *upkeep) began() {
 	u.running.Add(1)
 	u.log.Info("collection begins")
@@ -102,18 +114,7 @@ func (u *upkeep) began() {
 func (u *upkeep) ended(r collect.Report) {
 	u.running.Add(-1)
 	u.freed.Add(r.FreedBytes)
-	u.collection.Store(&r)
-	level, attrs := slog.LevelInfo, []slog.Attr{
-		slog.Duration("took", r.Ended.Sub(r.Began).Round(time.Millisecond)), slog.Bool("full", r.Full),
-		slog.Int64("manifests", r.Manifests), slog.Int64("blobs", r.Listed), slog.Int64("marked", r.Marked),
-		slog.Int64("condemned", r.Condemned), slog.Int64("collected", r.Collected), slog.Int64("revived", r.Revived),
-		slog.Int64("freed_objects", r.FreedObjects), slog.Int64("freed_bytes", r.FreedBytes),
-		slog.Int64("waiting_bytes", r.WaitingBytes), slog.Int64("problems", r.ProblemsTotal),
+	if r.Error == "" { // else whether it counts is known by what was kept
+		u.collection.Store(&r)
 	}
-	text := "collection ended"
-	if r.Error != "" {
-		text, level = "collection did not come to its end", slog.LevelWarn
-		attrs = append(attrs, slog.String("error", r.Error))
-	}
-	u.log.LogAttrs(context.Background(), level, text, attrs...)
 }
