@@ -213,9 +213,11 @@ func (c *cycle) wait(bytes int64, until time.Time) {
 	}
 }
 
+// freed counts bytes that were given back.
 func (c *cycle) freed(bytes int64) {
 	if bytes > 0 {
 		c.report.FreedBytes += bytes
+		c.report.FreedObjects++
 	}
 }
 

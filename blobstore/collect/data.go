@@ -2,9 +2,10 @@ package collect
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/collect/runs"
@@ -66,12 +67,17 @@ func (c *cycle) blobData(ctx context.Context, named *runs.Sorter) error {
 				switch {
 				case unknown(err):
 					return nil
-				case errors.Is(err, blobstore.ErrCorrupt):
+				case damaged(err):
 					c.problem(string(d), "", "its record is damaged: %v", err)
 				case err != nil:
 					return fmt.Errorf("blob %s: %w", d, err)
 				}
-				return addAll(named, b.Copies, b.Bad, b.Drop)
+				if len(b.Drop) > 0 {
+					if err := c.dropped(gctx, d); err != nil {
+						return err
+					}
+				}
+				return addAll(named, b.Named())
 			})
 		}
 		return nil
@@ -100,13 +106,27 @@ func (c *cycle) uploadData(ctx context.Context, named *runs.Sorter) error {
 	return firstCause(g.Wait(), err)
 }
 
-func addAll(s *runs.Sorter, lists ...[]string) error {
-	for _, ids := range lists {
-		for _, id := range ids {
-			if err := s.Add([]byte(id)); err != nil {
-				return err
-			}
+func addAll(s *runs.Sorter, ids []string) error {
+	for _, id := range ids {
+		if err := s.Add([]byte(id)); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// dropped deletes what an earlier life of a blob has left. What led a normal
+// cycle to it may be lost.
+func (c *cycle) dropped(ctx context.Context, d digest.Digest) error {
+	j, err := c.store.FreeDropped(ctx, d, c.o.DryRun)
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", d, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.freed(j.Freed)
+	if j.Step == blobstore.Freed {
+		c.tell(Finding{Kind: KindBlob, Subject: string(d), Step: j.Step, Why: j.Why, Bytes: j.Freed})
 	}
 	return nil
 }
@@ -114,7 +134,7 @@ func addAll(s *runs.Sorter, lists ...[]string) error {
 // orphan deals with data that no record names.
 func (c *cycle) orphan(ctx context.Context, id string) error {
 	j, err := c.store.SweepData(ctx, id, c.o.DryRun)
-	if errors.Is(err, blobstore.ErrCorrupt) {
+	if damaged(err) {
 		c.problem(id, "", "no record names this data, and the record that should is damaged: %v", err)
 		return nil
 	}

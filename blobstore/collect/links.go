@@ -2,9 +2,13 @@ package collect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
 
@@ -29,20 +33,34 @@ func (c *cycle) sweepLinks(ctx context.Context) error {
 				}
 				in := reference.Repository(repo)
 				c.step()
-				g.Go(func() error {
-					step, err := c.store.SweepLink(gctx, in, d, c.forgetBefore(), c.o.DryRun)
-					if err != nil {
-						return fmt.Errorf("link to blob %s in repository %s: %w", d, in, err)
-					}
-					c.over(Finding{Kind: KindLink, Subject: string(d), Repository: string(in), Step: step}, "the blob is gone")
-					return nil
-				})
+				g.Go(func() error { return c.link(gctx, in, d, true, "the blob is gone") })
 				links.Next()
 			}
 		}
 		return links.Err()
 	}()
 	return firstCause(g.Wait(), err)
+}
+
+// link takes the next step for a link to a blob. Doomed says that the blob is
+// gone, or with a dry run would be.
+func (c *cycle) link(ctx context.Context, in reference.Repository, d digest.Digest, doomed bool, why string) error {
+	step, err := c.store.SweepLink(ctx, in, d, c.forgetBefore(), c.o.DryRun, doomed)
+	if damaged(err) {
+		c.problem(string(d), string(in), "the link to the blob is damaged, or the blob's record: %v", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("link to blob %s in repository %s: %w", d, in, err)
+	}
+	c.over(Finding{Kind: KindLink, Subject: string(d), Repository: string(in), Step: step}, why)
+	return nil
+}
+
+// damaged says whether err is that of a record which cannot be read whenever it
+// is tried again.
+func damaged(err error) bool {
+	return errors.Is(err, record.ErrInvalid) || errors.Is(err, blobstore.ErrCorrupt)
 }
 
 // over counts a record that is over, and tells of it.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/laminastore/lamina/blobstore/collect/runs"
 	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
 
@@ -50,6 +51,10 @@ func (c *cycle) tags(ctx context.Context) error {
 				c.countTag(repo, rest)
 			case kind == kindTag:
 				p, err := c.images.TagPointer(ctx, repo, reference.Tag(rest))
+				if errors.Is(err, record.ErrInvalid) {
+					c.problem(rest, string(repo), "the tag's record is damaged: write the tag again, or remove it: %v", err)
+					continue
+				}
 				if err != nil {
 					return err
 				}

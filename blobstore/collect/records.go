@@ -2,7 +2,6 @@ package collect
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -10,7 +9,6 @@ import (
 
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/layers"
-	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
 
@@ -28,14 +26,8 @@ func (c *cycle) records(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		in := reference.Repository(repo)
 		c.step()
-		step, err := c.store.SweepTombstone(ctx, in, d, c.forgetBefore(), c.o.DryRun)
-		if err != nil {
-			return fmt.Errorf("link to blob %s in repository %s: %w", d, in, err)
-		}
-		c.over(Finding{Kind: KindLink, Subject: string(d), Repository: string(in), Step: step}, "the repository does not hold the blob any more")
-		return nil
+		return c.link(ctx, reference.Repository(repo), d, false, "the repository does not hold the blob any more, or one that was collected since")
 	})
 }
 
@@ -67,6 +59,10 @@ func (c *cycle) bury(ctx context.Context, b []byte) error {
 		f.Kind, why = KindNode, "the node has not reported for 30 days"
 		f.Step, err = c.fleet.SweepNode(ctx, subject, c.silentBefore(), dry)
 	}
+	if damaged(err) {
+		c.problem(f.Subject, repo, "the record of this %s is damaged, and was left alone: %v", f.Kind, err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("%s %s %s: %w", f.Kind, repo, f.Subject, err)
 	}
@@ -97,7 +93,7 @@ func (c *cycle) layerRecords(ctx context.Context) error {
 			c.step()
 			g.Go(func() error {
 				s, err := layers.Sweep(gctx, c.store, c.options.Realms, info.Key, c.o.DryRun)
-				if errors.Is(err, record.ErrInvalid) || errors.Is(err, blobstore.ErrCorrupt) {
+				if damaged(err) {
 					c.problem(info.Key, "", "the record of a layer is damaged, or that of its blob: %v", err)
 					return nil
 				}

@@ -79,7 +79,7 @@ type Report struct {
 	Collected int64 `json:"collected"` // condemned → gone
 	Revived   int64 `json:"revived"`   // condemned → live
 
-	FreedObjects int64     `json:"freedObjects"`
+	FreedObjects int64     `json:"freedObjects"` // whose bytes, or some of them, were given back
 	FreedBytes   int64     `json:"freedBytes"`
 	WaitingBytes int64     `json:"waitingBytes"` // that later cycles will free
 	WaitingUntil time.Time `json:"waitingUntil,omitzero"`

@@ -3,7 +3,6 @@ package collect
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
@@ -130,7 +129,7 @@ func (c *cycle) absentBefore(linked *runs.Cursor, key []byte) error {
 // judge takes the next step for a blob that is not marked.
 func (c *cycle) judge(ctx context.Context, d digest.Digest, key []byte) error {
 	j, err := c.store.Judge(ctx, d, c.began, c.o.DryRun)
-	if errors.Is(err, blobstore.ErrCorrupt) {
+	if damaged(err) {
 		c.problem(string(d), "", "its record is damaged, and was left alone: %v", err)
 		return nil
 	}
@@ -178,7 +177,7 @@ func (c *cycle) revive(ctx context.Context, d digest.Digest) error {
 	switch {
 	case unknown(err):
 		return nil // an image that is not from here, or one that was gone already
-	case errors.Is(err, blobstore.ErrCorrupt):
+	case damaged(err):
 		c.problem(string(d), "", "its record is damaged: %v", err)
 		return nil
 	case err != nil:

@@ -2,7 +2,6 @@ package collect
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/laminastore/lamina/blobstore"
@@ -30,7 +29,7 @@ func (c *cycle) uploads(ctx context.Context) error {
 
 func (c *cycle) upload(ctx context.Context, id string) error {
 	j, err := c.store.SweepUpload(ctx, id, c.o.DryRun)
-	if errors.Is(err, blobstore.ErrCorrupt) {
+	if damaged(err) {
 		c.problem(id, "", "what an upload has left is damaged, and was left alone: %v", err)
 		return nil
 	}
