@@ -78,6 +78,7 @@ func (r *run) blobs(ctx context.Context) error {
 // tasks yields the blobs to look at in the order of their digests: those that have
 // a record and those that images name, or with patterns only the latter.
 func (r *run) tasks(ctx context.Context) iter.Seq2[task, error] {
+	after, all := r.place.After, r.place.All // the place moves on while they are done
 	return func(yield func(task, error) bool) {
 		must, may, lives := r.must.Walk(), r.may.Walk(), r.lives.Walk()
 		defer must.Close()
@@ -85,7 +86,7 @@ func (r *run) tasks(ctx context.Context) iter.Seq2[task, error] {
 		defer lives.Close()
 		give := func(d string) bool {
 			t := task{digest: digest.Digest(d), must: at(must) == d}
-			t.done = r.place.All || r.place.After != "" && t.digest <= r.place.After
+			t.done = all || after != "" && t.digest <= after
 			for _, c := range []*runs.Cursor{must, may} {
 				if at(c) == d {
 					c.Next()

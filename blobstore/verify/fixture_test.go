@@ -61,7 +61,7 @@ func buckets(t *testing.T, f func(t *testing.T, w *world)) {
 // image pushes an image with a layer inside its record and a large one.
 func (w *world) image(in reference.Repository, seed string, tags ...reference.Tag) storetest.Image {
 	w.t.Helper()
-	i := storetest.Build{Tars: [][]byte{storetest.Tar(100, seed+"-small"), storetest.Tar(200_000, seed+"-large")}}.Image()
+	i := storetest.Build{Tars: [][]byte{storetest.Tar(100, seed+"-small"), storetest.Tar(70_000, seed+"-large")}}.Image()
 	w.push(in, i, tags...)
 	return i
 }
