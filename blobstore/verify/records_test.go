@@ -40,7 +40,7 @@ func TestOtherRecords(t *testing.T) {
 
 	layer := layers.Key(realm.Default, i.DiffIDs[1])
 	was := w.get(layer)
-	w.set(layer, []byte(strings.Replace(string(was), `"size":20`, `"size":30`, 2)))
+	w.set(layer, []byte(strings.Replace(string(was), `:{"size":`, `:{"size":1`, 1)))
 	if f := only(t, w.run(verify.RunOptions{})); f.Kind != verify.Misfit || f.Subject != layer {
 		t.Errorf("%+v", f)
 	}
