@@ -65,9 +65,13 @@ func dial(t testing.TB, addr string) *client.Client {
 	return c
 }
 
-// image makes one that there has not been, of layers that others may have.
+// image makes one that there has not been, of layers that others may have, and
+// often one that none has.
 func (l *ledger) image() *image {
 	var of []layer
+	if like := rand.IntN(2 * len(l.layers)); like < len(l.layers) {
+		of = layers(rand.Uint64(), len(l.layers[like].data))
+	}
 	for _, i := range rand.Perm(len(l.layers))[:1+rand.IntN(min(3, len(l.layers)))] {
 		of = append(of, l.layers[i])
 	}

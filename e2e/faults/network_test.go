@@ -97,17 +97,17 @@ func endpoint(t testing.TB, bucket string) string {
 
 // A fault is one way in which things break.
 type fault struct {
-	name  string
-	begin func(t testing.TB, n *network)
+	name       string
+	begin, end func(t testing.TB)
 }
 
 // What a network can do, in both directions.
-func networkFaults() []fault {
-	faults := []fault{{"cut", func(_ testing.TB, n *network) { n.cut() }}}
+func (n *network) faults() []fault {
+	faults := []fault{{"cut", func(testing.TB) { n.cut() }, n.mend}}
 	add := func(name, kind string, attributes map[string]any) {
 		for _, way := range []string{"upstream", "downstream"} {
 			x := toxic{kind, way, attributes}
-			faults = append(faults, fault{name + " " + way, func(t testing.TB, n *network) { n.poison(t, x) }})
+			faults = append(faults, fault{name + " " + way, func(t testing.TB) { n.poison(t, x) }, n.mend})
 		}
 	}
 	// Nothing comes through, and nobody is told.
@@ -129,7 +129,12 @@ func networkFaults() []fault {
 func TestTheNetworkToTheBucketBreaks(t *testing.T) {
 	bucket := servers.MinIO(t)
 	n := newNetwork(t, endpoint(t, bucket))
-	s := serve(t, n.through(t, bucket))
+	weather(t, serve(t, n.through(t, bucket)), n.faults())
+}
+
+// weather has clients push and pull at s while one fault after the other begins
+// and ends.
+func weather(t *testing.T, s *process, faults []fault) {
 	l := newLedger(2, 2, layers(1, 700, 90_000, 300_000, 9<<20))
 	first := dial(t, s.grpc)
 	for _, g := range l.tags {
@@ -144,14 +149,14 @@ func TestTheNetworkToTheBucketBreaks(t *testing.T) {
 		stays, rounds = 5*time.Second, 20
 	}
 	for range rounds {
-		for _, f := range networkFaults() {
+		for _, f := range faults {
 			t.Logf("%s, after %v", f.name, l)
-			f.begin(t, n)
+			f.begin(t)
 			select {
 			case <-time.After(stays):
 			case <-t.Context().Done():
 			}
-			n.mend(t)
+			f.end(t)
 			w.goesOn(t, 3)
 		}
 	}

@@ -68,7 +68,7 @@ type life struct {
 func serve(t testing.TB, bucket string, flags ...string) *process {
 	t.Helper()
 	p := &process{http: address(t), grpc: address(t), metrics: address(t)}
-	p.argv = append([]string{lamina(t), "serve", "--bucket", bucket, "--http", p.http, "--grpc", p.grpc, "--metrics", p.metrics}, flags...)
+	p.argv = append([]string{lamina(t), "serve", "--bucket", bucket, "--http", p.http, "--grpc", p.grpc, "--metrics", p.metrics, "--log-level", "warn"}, flags...)
 	p.begin(t)
 	if err := p.ready(t.Context()); err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@
 // Folders stay when their last object goes.
 //
 // The folder .lamina belongs to this package: files that are being written
-// (tmp), unfinished multipart uploads (multipart), and the file on which
-// processes lock (locks). Nothing in it is needed to read the objects.
+// (tmp), unfinished multipart uploads (multipart), the file on which processes
+// lock (locks), and room for changes on a full disk (reserve). Nothing in it is needed to read the objects.
 //
 // # What is promised, and how
 //
@@ -60,6 +60,7 @@ type Bucket struct {
 	dir   string
 	root  *os.File // dir
 	locks *locks
+	room  reserve
 	// folders that are known to be on disk; see parent.
 	durable folderSet
 }
@@ -114,6 +115,7 @@ func open(dir string, opts Options) (_ *Bucket, err error) {
 	}
 	b.clearTemp(time.Now())
 	b.clearUploads(time.Now())
+	b.fillReserve()
 	return b, nil
 }
 

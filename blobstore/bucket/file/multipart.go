@@ -36,6 +36,9 @@ func (b *Bucket) CreateMultipart(ctx context.Context, key string) (string, error
 }
 
 func (b *Bucket) createUpload(key, id string) error {
+	if err := b.roomForNew(); err != nil {
+		return err
+	}
 	all, err := b.openFolder(multipartDir)
 	if err != nil {
 		return err
@@ -84,6 +87,9 @@ func (b *Bucket) PutPart(ctx context.Context, key, id string, n int, r io.ReadSe
 }
 
 func (b *Bucket) putPart(ctx context.Context, key, id string, n int, r io.ReadSeeker, size int64) (bucket.Part, error) {
+	if err := b.roomForNew(); err != nil {
+		return bucket.Part{}, err
+	}
 	up, err := b.openUpload(key, id)
 	if err != nil {
 		return bucket.Part{}, err

@@ -29,7 +29,17 @@ func (b *Bucket) Put(ctx context.Context, key string, r io.ReadSeeker, size int6
 	if err := check(ctx, "put", key); err != nil {
 		return bucket.Info{}, err
 	}
-	info, err := b.put(ctx, key, r, size, cond)
+	var info bucket.Info
+	var err error
+	if cond.IfMatch == "" {
+		err = b.roomForNew()
+	}
+	if err == nil {
+		info, err = b.put(ctx, key, r, size, cond)
+	}
+	if isFull(err) && cond.IfMatch != "" && size <= reservedFor {
+		info, err = b.putFromReserve(ctx, key, r, size, cond)
+	}
 	if err != nil {
 		return bucket.Info{}, b.fail("put", key, err)
 	}

@@ -30,25 +30,35 @@ type Throttle struct {
 // everything pass until it is told otherwise. It ends with the test.
 func Throttled(t testing.TB, bucketURL string) *Throttle {
 	t.Helper()
+	th := &Throttle{seen: map[string]int{}, pass: passTo(t, bucketURL)}
+	th.URL = inFront(t, bucketURL, th)
+	return th
+}
+
+// passTo passes requests on to the server of a bucket.
+func passTo(t testing.TB, bucketURL string) *httputil.ReverseProxy {
+	t.Helper()
 	u, err := url.Parse(bucketURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	query := u.Query()
-	server, err := url.Parse(query.Get("endpoint"))
+	server, err := url.Parse(u.Query().Get("endpoint"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	th := &Throttle{seen: map[string]int{}, pass: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(server)
 		r.Out.Host = r.In.Host // it is signed
-	}}}
-	front := httptest.NewServer(th)
+	}}
+}
+
+// inFront has h answer in place of the server of a bucket, until the test ends,
+// and returns the bucket's URL by way of it.
+func inFront(t testing.TB, bucketURL string, h http.Handler) string {
+	t.Helper()
+	front := httptest.NewServer(h)
 	t.Cleanup(front.Close)
-	query.Set("endpoint", front.URL)
-	u.RawQuery = query.Encode()
-	th.URL = u.String()
-	return th
+	return withEndpoint(t, bucketURL, front.URL)
 }
 
 // Endpoint is the URL of the Throttle itself.
