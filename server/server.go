@@ -19,7 +19,6 @@ import (
 	"github.com/laminastore/lamina/blobstore/fleet"
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/blobstore/layers"
-	"github.com/laminastore/lamina/blobstore/usage"
 	"github.com/laminastore/lamina/internal/systemd"
 	"github.com/laminastore/lamina/server/registry"
 	"github.com/laminastore/lamina/server/rpc"
@@ -96,7 +95,7 @@ func build(b bucket.Bucket, d *doors, sec security, cfg Config) *server {
 	limiter := cfg.Limits.limiter()
 	s.rpc = rpc.New(rpc.Services{
 		Store: s.store, Images: s.images, Fleet: nodes, Collector: s.upkeep.collector, Verifier: s.upkeep.verifier,
-		Usage: usage.New(s.store, s.images, usage.Options{Logger: cfg.Logger, Realms: cfg.Realms}),
+		Usage: s.upkeep.usage,
 	}, cfg.Limits.ofRPC(rpc.Options{Access: sec.access, TLS: sec.tls("h2"), Logger: cfg.Logger, Telemetry: t, Idle: cfg.Idle}, limiter))
 
 	t.Levels(s.levels()...)

@@ -12,6 +12,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/collect"
 	"github.com/laminastore/lamina/blobstore/fleet"
 	"github.com/laminastore/lamina/blobstore/retain"
+	"github.com/laminastore/lamina/blobstore/usage"
 	"github.com/laminastore/lamina/blobstore/verify"
 )
 
@@ -27,6 +28,7 @@ type upkeep struct {
 	collector *collect.Collector
 	verifier  *verify.Verifier
 	policy    *retain.Policy // nil: nothing is removed by rules
+	usage     *usage.Counter // what each mark of the collector counts
 
 	started time.Time
 	running atomic.Int64 // cycles on this server
@@ -40,11 +42,13 @@ func (s *server) newUpkeep(f *fleet.Fleet) *upkeep {
 	o := s.cfg.Collect
 	u := &upkeep{log: s.cfg.Logger, every: o.Every, reload: s.cfg.Reload, policy: o.policy, started: time.Now()}
 	retainer := retain.New(s.store, s.images, f, u.policy, retain.Options{Logger: s.cfg.Logger})
+	u.usage = usage.New(s.store, usage.Options{Logger: s.cfg.Logger, Realms: s.cfg.Realms, Temp: o.Temp})
 	u.collector = collect.New(s.store, s.images, f, collect.Options{
 		Logger: s.cfg.Logger, Every: o.Every, FullEvery: o.FullEvery, Temp: o.Temp, Realms: s.cfg.Realms, Holder: holder(),
 		Retain: retainer.Collect,
-		Began: u.began, Ended: u.ended,
+		Began:  u.began, Ended: u.ended, Tally: u.usage.Tally,
 	})
+	u.usage.MarkWith(func(ctx context.Context) error { return u.collector.Count(ctx, nil) })
 	u.verifier = verify.New(s.store, s.images, verify.Options{Logger: s.cfg.Logger, Temp: o.Temp})
 	return u
 }

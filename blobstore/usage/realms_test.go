@@ -24,7 +24,7 @@ func TestSharingIsCountedInsideEachRealm(t *testing.T) {
 	}
 	get := func(m realm.Map) usage.Usage {
 		t.Helper()
-		u, err := usage.New(w.store, w.images, usage.Options{Logger: storetest.Quiet(), Realms: m}).Get(t.Context(), false)
+		u, err := w.counterOf(t, m).Get(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
 		}

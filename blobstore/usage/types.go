@@ -15,10 +15,18 @@ type Usage struct {
 	Named int64
 	// Stored is the size of the distinct blobs that images name.
 	Stored int64
-	// Unnamed is the size of the blobs that no image names, yet or any more.
+	// Held is the size of those that no image of a repository names, but one that
+	// a registered snapshot or a node in use names.
+	Held int64
+	// Unnamed is the size of the blobs that nothing names, yet or any more, and
+	// that can be read; Condemned is what of that goes with a coming collection
+	// if nobody asks for it until then.
 	Unnamed   int64
-	Blobs     int64 // with the unnamed ones, and manifests
-	Manifests int64 // distinct ones
+	Condemned int64
+	// Draining is the size of what was collected and is still on its disk.
+	Draining  int64
+	Blobs     int64 // that can be read: with the unnamed ones, and manifests
+	Manifests int64 // distinct ones, of repositories
 	// Repositories are ordered by name, at most MaxRepositories: those with
 	// the most named bytes.
 	Repositories []Repository
@@ -26,6 +34,13 @@ type Usage struct {
 	// save most first, at most MaxShared. One that two realms share among
 	// themselves is there for each of them.
 	Shared []Shared
+	// LargestBlobs are the largest that images name, as in Shared; Largest the
+	// manifests, no indexes, that name most bytes, each for the first of its
+	// repositories by name; Oldest those that were pushed first. At most
+	// MaxLargest each.
+	LargestBlobs []Shared
+	Largest      []Image
+	Oldest       []Image
 }
 
 // Limits of what a count keeps in detail.
@@ -33,6 +48,7 @@ const (
 	MaxRepositories       = 5_000
 	MaxShared             = 100
 	MaxSharedRepositories = 20
+	MaxLargest            = 20
 )
 
 // A Repository is the part of one repository.
@@ -43,9 +59,21 @@ type Repository struct {
 	Named     int64
 	Stored    int64
 	Own       int64 // of Stored, what no other repository of its realm names
+	// Oldest is when the first of its manifests was pushed; zero without any.
+	Oldest time.Time
 }
 
-// A Shared blob is named by more than one image of a realm.
+// An Image is a manifest in a repository.
+type Image struct {
+	Repository reference.Repository
+	Digest     digest.Digest
+	// Size is that of the distinct blobs that it names and of itself; of an
+	// index, only of itself.
+	Size   int64
+	Pushed time.Time
+}
+
+// A Shared blob is named by images of a realm.
 type Shared struct {
 	Digest digest.Digest
 	Size   int64

@@ -16,7 +16,10 @@ import (
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/bucket/count"
+	"github.com/laminastore/lamina/blobstore/collect"
+	"github.com/laminastore/lamina/blobstore/fleet"
 	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/blobstore/realm"
 	"github.com/laminastore/lamina/blobstore/storetest"
 	"github.com/laminastore/lamina/blobstore/usage"
 	"github.com/laminastore/lamina/reference"
@@ -28,6 +31,8 @@ type world struct {
 	bucket *count.Bucket
 	store  *blobstore.Store
 	images *images.Images
+	// collector is that of the last counter.
+	collector *collect.Collector
 }
 
 func newWorld(t *testing.T) *world {
@@ -40,8 +45,17 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) counter() *usage.Counter {
-	return usage.New(w.store, w.images, usage.Options{Logger: storetest.Quiet()})
+func (w *world) counter(t *testing.T) *usage.Counter { return w.counterOf(t, realm.Map{}) }
+
+// counterOf is a counter, and the collector whose marks it counts by.
+func (w *world) counterOf(t *testing.T, m realm.Map) *usage.Counter {
+	c := usage.New(w.store, usage.Options{Logger: storetest.Quiet(), Realms: m, Temp: t.TempDir()})
+	w.collector = collect.New(w.store, w.images, fleet.New(w.store, w.images), collect.Options{
+		Logger: storetest.Quiet(), Realms: m, Temp: t.TempDir(), Tally: c.Tally,
+	})
+	col := w.collector
+	c.MarkWith(func(ctx context.Context) error { return col.Count(ctx, nil) })
+	return c
 }
 
 func (w *world) push(t *testing.T, repo reference.Repository, i storetest.Image, tags ...reference.Tag) storetest.Image {
@@ -55,11 +69,21 @@ func (w *world) push(t *testing.T, repo reference.Repository, i storetest.Image,
 
 func (w *world) get(t *testing.T, refresh bool) usage.Usage {
 	t.Helper()
-	u, err := w.counter().Get(t.Context(), refresh)
+	u, err := w.counter(t).Get(t.Context(), refresh)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return u
+}
+
+// pushed is when a repository got an image.
+func (w *world) pushed(t *testing.T, repo reference.Repository, i storetest.Image) time.Time {
+	t.Helper()
+	s, err := w.images.Summary(t.Context(), repo, reference.Locator{Digest: i.Digest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Pushed
 }
 
 // size is what the image names, itself included.
@@ -77,31 +101,47 @@ func TestCount(t *testing.T) {
 	a := storetest.Build{Tars: [][]byte{base, storetest.Tar(1000, "a")}}.Image()
 	b := storetest.Build{Tars: [][]byte{base, storetest.Tar(2000, "b")}}.Image()
 	w.push(t, "demo/a", a, "1", "latest")
+	pushed := w.pushed(t, "demo/a", a)
+	w.clock.Turn(time.Hour)
 	w.push(t, "demo/b", a, "1")
+	w.clock.Turn(time.Hour)
 	w.push(t, "demo/b", b, "2")
 	loose := []byte("named by nobody")
 	if _, err := w.store.Put(t.Context(), "demo/c", digest.FromBytes(loose), int64(len(loose)), bytes.NewReader(loose)); err != nil {
 		t.Fatal(err)
 	}
 	baseSize := int64(len(b.Blobs[b.Layers[0]]))
+	before := w.clock.Now()
 	got := w.get(t, true)
 	want := usage.Usage{
-		CountedAt: w.clock.Now(),
+		CountedAt: before,
 		Named:     2*size(a) + size(b), Stored: size(a) + size(b) - baseSize, Unnamed: int64(len(loose)),
 		Blobs: 4 + 3 + 1, Manifests: 2,
 		Repositories: []usage.Repository{
-			{Name: "demo/a", Tags: 2, Manifests: 1, Named: size(a), Stored: size(a)},
-			{Name: "demo/b", Tags: 2, Manifests: 2, Named: size(a) + size(b), Stored: size(a) + size(b) - baseSize, Own: size(b) - baseSize},
+			{Name: "demo/a", Tags: 2, Manifests: 1, Named: size(a), Stored: size(a), Oldest: pushed},
+			{Name: "demo/b", Tags: 2, Manifests: 2, Named: size(a) + size(b), Stored: size(a) + size(b) - baseSize, Own: size(b) - baseSize, Oldest: w.pushed(t, "demo/b", a)},
+		},
+		Largest: []usage.Image{
+			{Repository: "demo/b", Digest: b.Digest, Size: size(b), Pushed: w.pushed(t, "demo/b", b)},
+			{Repository: "demo/a", Digest: a.Digest, Size: size(a), Pushed: pushed},
+		},
+		Oldest: []usage.Image{
+			{Repository: "demo/a", Digest: a.Digest, Size: size(a), Pushed: pushed},
+			{Repository: "demo/b", Digest: a.Digest, Size: size(a), Pushed: w.pushed(t, "demo/b", a)},
+			{Repository: "demo/b", Digest: b.Digest, Size: size(b), Pushed: w.pushed(t, "demo/b", b)},
 		},
 	}
-	shared := got.Shared
-	got.Shared = nil
+	shared, largest := got.Shared, got.LargestBlobs
+	got.Shared, got.LargestBlobs = nil, nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	first := usage.Shared{Digest: a.Layers[0], Size: baseSize, Images: 3, Repositories: []reference.Repository{"demo/a", "demo/b"}}
 	if len(shared) != 4 || !cmp.Equal(shared[0], first) {
 		t.Errorf("shared: %+v", shared)
+	}
+	if len(largest) != 7 || !cmp.Equal(largest[0], first) || largest[1].Digest != b.Layers[1] || largest[1].Images != 1 {
+		t.Errorf("largest: %+v", largest)
 	}
 
 	// What is deleted is no longer named, and still there.
@@ -169,7 +209,7 @@ func TestLastCountIsServedUntilSomebodyCountsAgain(t *testing.T) {
 func TestCallsThatComeTogetherShareACount(t *testing.T) {
 	w := newWorld(t)
 	w.push(t, "demo/a", storetest.Build{}.Image(), "1")
-	c := w.counter()
+	c := w.counter(t)
 	stopped, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	w.tricky.Set(func(op, key string, pass func() error) error {
@@ -218,7 +258,7 @@ func TestTroubleIsNoCount(t *testing.T) {
 		return pass()
 	})
 	w.clock.Turn(time.Hour)
-	if _, err := w.counter().Get(t.Context(), true); !errors.Is(err, bucket.ErrUnavailable) {
+	if _, err := w.counter(t).Get(t.Context(), true); !errors.Is(err, bucket.ErrUnavailable) {
 		t.Errorf("%v", err)
 	}
 	if diff := cmp.Diff(before, w.get(t, false)); diff != "" {

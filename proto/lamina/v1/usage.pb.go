@@ -96,10 +96,12 @@ type UsageGetResponse struct {
 	// What has been collected and is still on its disk, until nobody can be
 	// reading it any more. Not part of unnamed_bytes.
 	DrainingBytes int64 `protobuf:"varint,12,opt,name=draining_bytes,json=drainingBytes,proto3" json:"draining_bytes,omitempty"`
-	// Manifests with most bytes, their own included, most first, at most 20. One
-	// that several repositories have is there once, for the first of them by name.
+	// Manifests with most bytes, their own included, most first, at most 20; no
+	// indexes, whose manifests are there by themselves. One that several repositories
+	// have is there once, for the first of them by name.
 	LargestImages []*ImageUsage `protobuf:"bytes,13,rep,name=largest_images,json=largestImages,proto3" json:"largest_images,omitempty"`
-	// The largest blobs that images name, largest first, at most 20.
+	// The largest blobs that images name, largest first, at most 20; as in shared,
+	// once for each realm.
 	LargestBlobs []*SharedBlob `protobuf:"bytes,14,rep,name=largest_blobs,json=largestBlobs,proto3" json:"largest_blobs,omitempty"`
 	// Manifests that have been in their repository longest, oldest first, at most
 	// 20.
@@ -247,8 +249,8 @@ type ImageUsage struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Repository string                 `protobuf:"bytes,1,opt,name=repository,proto3" json:"repository,omitempty"`
 	Digest     string                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
-	// Bytes of the distinct blobs that it names, directly or through the
-	// manifests of an index, and its own.
+	// Bytes of the distinct blobs that it names, and its own; of an index only its
+	// own.
 	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	PushedAt      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=pushed_at,json=pushedAt,proto3" json:"pushed_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
