@@ -300,6 +300,18 @@ func TestUsage(t *testing.T) {
 	if len(u.Shared) == 0 || len(u.Shared[0].Repositories) != 2 || slices.ContainsFunc(u.Shared, func(s *pb.SharedBlob) bool { return s.Digest == loose }) {
 		t.Errorf("%v", u.Shared)
 	}
+	if u.SavedBytes != u.StoredBytes || u.HeldBytes != 0 || u.CondemnedBytes != 0 || u.DrainingBytes != 0 || u.Repositories[0].OldestAt == nil {
+		t.Errorf("%v", u)
+	}
+	if l := u.LargestImages; len(l) != 1 || l[0].Repository != "demo/app" || l[0].Digest != string(d.Digest) || l[0].Size != u.StoredBytes {
+		t.Errorf("largest images: %v", l)
+	}
+	if l := u.LargestBlobs; len(l) != 4 || l[0].Size != 100_000 || l[0].Images != 2 || len(l[0].Repositories) != 2 {
+		t.Errorf("largest blobs: %v", l)
+	}
+	if l := u.OldestImages; len(l) != 2 || l[0].PushedAt == nil || l[0].PushedAt.AsTime().After(l[1].PushedAt.AsTime()) {
+		t.Errorf("oldest images: %v", l)
+	}
 	i.push(i.blobs.Image("amd64", 50, 5000), "3")
 	if again, err := c.Get(t.Context(), &pb.UsageGetRequest{}); err != nil || again.StoredBytes != u.StoredBytes {
 		t.Errorf("the last count: %v %v", again, err)
