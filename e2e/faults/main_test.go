@@ -8,11 +8,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/collect"
+	"github.com/laminastore/lamina/blobstore/fleet"
 	"github.com/laminastore/lamina/server"
 )
 
@@ -42,7 +45,12 @@ type settings struct {
 	HTTP, GRPC, Metrics string
 	Times               times
 	PartSize            int64
+	// Temp is where the collector keeps its lists; empty: where everyone does.
+	Temp string
 }
+
+// fullEvery says which of its cycles a server makes full ones.
+const fullEvery = 4
 
 // times are the blobstore.Options of the same names.
 type times struct {
@@ -67,6 +75,26 @@ func beServer(raw string) error {
 	cfg := server.Config{
 		Bucket: s.Bucket, HTTP: s.HTTP, GRPC: s.GRPC, Metrics: s.Metrics, Logger: log,
 		Store: s.options(), StopWithin: 10 * time.Second,
+		Collect: server.Collect{Every: -1},
 	}
-	return server.Run(ctx, cfg)
+	var collecting sync.WaitGroup
+	cfg.OnReady = func(r server.Ready) {
+		collecting.Go(func() { collectAlways(ctx, r, log, s.Temp) })
+	}
+	err := server.Run(ctx, cfg)
+	stop()
+	collecting.Wait()
+	return err
+}
+
+// collectAlways runs one cycle after the other, as by hand: without the lease, which
+// would keep the other servers from it for a while when this one is killed.
+func collectAlways(ctx context.Context, r server.Ready, log *slog.Logger, temp string) {
+	c := collect.New(r.Store, r.Images, fleet.New(r.Store, r.Images), collect.Options{Logger: log, Temp: temp, Parallel: 4})
+	for n := 1; ctx.Err() == nil; n++ {
+		if _, err := c.Run(ctx, collect.RunOptions{Full: n%fullEvery == 0}); err != nil && ctx.Err() == nil {
+			log.Error("a collection failed", "error", err)
+		}
+		_ = r.Store.Clock().Sleep(ctx, 100*time.Millisecond)
+	}
 }
