@@ -54,7 +54,7 @@ func sweepUploads(t tester, s *blobstore.Store, dry bool) (all []blobstore.Uploa
 func nothingLeft(t tester, b bucket.Bucket, c *clock, blobs ...digest.Digest) {
 	t.Helper()
 	ctx := context.Background()
-	s := blobstore.New(b, options(c))
+	s := blobstore.New(b, exact(c))
 	defer s.Close(ctx)
 	want := map[digest.Digest]blobstore.BlobInfo{}
 	for _, d := range blobs {
