@@ -142,6 +142,16 @@ func serve(t testing.TB, b *hooked, c *storetest.Clock, o Options) *world {
 	return w
 }
 
+// client is a server that others use, until end is called: then nothing goes on
+// in the background any more.
+func (w *world) client() (c *world, end func()) {
+	w.t.Helper()
+	c = &world{t: w.t, clock: w.clock, bucket: w.bucket, store: blobstore.New(w.bucket, blobstore.Options{Clock: w.clock, Logger: storetest.Quiet()})}
+	c.images = images.New(c.store, nil, images.Options{AllowSparse: true, Logger: storetest.Quiet()})
+	c.fleet = fleet.New(c.store, c.images)
+	return c, func() { w.must(c.store.Close(context.Background())) }
+}
+
 // another is one more server.
 func (w *world) another(o Options) *world { return serve(w.t, w.bucket, w.clock, o) }
 
@@ -193,6 +203,15 @@ func (w *world) cycles(n int) {
 	w.t.Helper()
 	for range n {
 		w.cycle(24 * time.Hour)
+	}
+}
+
+// finish runs cycles until all that is garbage now, or when a node has been
+// silent for long enough, can be gone.
+func (w *world) finish() {
+	w.t.Helper()
+	for _, days := range []int{1, 1, 31, 1, 2, 6, 6} {
+		w.cycle(time.Duration(days) * 24 * time.Hour)
 	}
 }
 
