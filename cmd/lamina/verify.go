@@ -175,7 +175,7 @@ func (v *verification) run(ctx context.Context, c *client.Client, in *pb.Mainten
 	v.report, err = c.Verify(ctx, in, client.VerificationWatch{
 		Progress: phases.at,
 		Found: func(f *pb.VerificationFinding) {
-			key := f.Kind + " " + f.Subject
+			key := f.Kind + " " + f.Subject + " " + f.Repository
 			switch {
 			case seen[key]:
 			case len(v.findings) >= maxAllFindings:
@@ -191,7 +191,7 @@ func (v *verification) run(ctx context.Context, c *client.Client, in *pb.Mainten
 	}
 	// What was found before it was broken off, too.
 	for _, f := range v.report.GetFindings() {
-		if key := f.Kind + " " + f.Subject; !seen[key] {
+		if key := f.Kind + " " + f.Subject + " " + f.Repository; !seen[key] {
 			seen[key] = true
 			v.findings = append(v.findings, f)
 		}
