@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"os"
@@ -40,7 +41,7 @@ type upkeep struct {
 
 func (s *server) newUpkeep(f *fleet.Fleet) *upkeep {
 	o := s.cfg.Collect
-	u := &upkeep{log: s.cfg.Logger, every: o.Every, reload: s.cfg.Reload, policy: o.policy, started: time.Now()}
+	u := &upkeep{log: s.cfg.Logger, every: o.Every, reload: cmp.Or(s.cfg.Reload, 5*time.Second), policy: o.policy, started: time.Now()}
 	retainer := retain.New(s.store, s.images, f, u.policy, retain.Options{Logger: s.cfg.Logger})
 	u.usage = usage.New(s.store, usage.Options{Logger: s.cfg.Logger, Realms: s.cfg.Realms, Temp: o.Temp})
 	u.collector = collect.New(s.store, s.images, f, collect.Options{

@@ -445,7 +445,8 @@ type CollectionReport struct {
 	Collected int64 `protobuf:"varint,10,opt,name=collected,proto3" json:"collected,omitempty"`
 	// Condemned blobs that are named again, and stay.
 	Revived int64 `protobuf:"varint,11,opt,name=revived,proto3" json:"revived,omitempty"`
-	// What was deleted.
+	// What was deleted: blobs, what uploads had left and data without a record; and
+	// their bytes.
 	FreedObjects int64 `protobuf:"varint,12,opt,name=freed_objects,json=freedObjects,proto3" json:"freed_objects,omitempty"`
 	FreedBytes   int64 `protobuf:"varint,13,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"`
 	// Bytes that will be freed by later cycles if nothing names them until then, and
