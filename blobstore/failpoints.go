@@ -17,4 +17,11 @@ var (
 	blobLinked       = failpoint.New("blob-linked")            // a blob that nobody was told of
 	reaping          = failpoint.New("upload-before-reaping")  // records of uploads that have ended
 	quarantined      = failpoint.New("blob-quarantined")       // a bad copy that nobody was told of
+
+	sweepJudged    = failpoint.New("sweep-judged")            // a blob that is condemned, or gone
+	sweepDeleted   = failpoint.New("sweep-data-deleted")      // a record that names what is deleted
+	sweepForgotten = failpoint.New("sweep-tombstone-removed") // nothing
+	sweepBarred    = failpoint.New("sweep-data-barred")       // an orphan that nobody may publish
+	sweepExpired   = failpoint.New("sweep-upload-expired")    // an upload that was given up
+	sweepCleared   = failpoint.New("sweep-upload-cleared")    // the record of an upload that has left nothing
 )

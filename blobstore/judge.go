@@ -50,7 +50,8 @@ func (s *Store) Judge(ctx context.Context, d digest.Digest, began time.Time, dry
 	case Freed:
 		return j, s.free(ctx, r, v)
 	case Removed:
-		if err = s.removeTombstone(ctx, BlobKey(d), v); err == nil {
+		err = s.removeTombstone(ctx, BlobKey(d), v)
+		if sweepForgotten.Hit(); err == nil {
 			s.cache.Remove(d)
 			return j, nil
 		}
@@ -59,6 +60,7 @@ func (s *Store) Judge(ctx context.Context, d digest.Digest, began time.Time, dry
 	}
 	if err == nil {
 		_, err = record.Replace(ctx, s.records, BlobKey(d), v, &r, time.Time{})
+		sweepJudged.Hit()
 		s.cache.Remove(d)
 	}
 	if errors.Is(err, bucket.ErrPrecondition) {
@@ -129,6 +131,7 @@ func (s *Store) free(ctx context.Context, r blobRecord, v record.Version) error 
 	if err := s.deleteData(ctx, ids); err != nil {
 		return err
 	}
+	sweepDeleted.Hit()
 	r.Drop, r.DropAfter = nil, time.Time{}
 	_, err := record.Replace(ctx, s.records, BlobKey(d), v, &r, time.Time{})
 	s.cache.Remove(d)

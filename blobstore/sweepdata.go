@@ -102,6 +102,7 @@ func (s *Store) sweepData(ctx context.Context, id dataID, of digestOf, dry bool)
 			return j, err
 		}
 	}
+	sweepBarred.Hit()
 	return j, s.deleteData(ctx, []dataID{id})
 }
 

@@ -82,6 +82,7 @@ func (s *Store) SweepUpload(ctx context.Context, id string, dry bool) (UploadJud
 			return j, nil
 		}
 	}
+	sweepExpired.Hit()
 	if err == nil {
 		err = w.multiparts(ctx)
 	}
@@ -101,6 +102,7 @@ func (s *Store) SweepUpload(ctx context.Context, id string, dry bool) (UploadJud
 	if dry {
 		return j, nil
 	}
+	sweepCleared.Hit()
 	return j, s.forgetUpload(ctx, id, v)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/collect/runs"
 	"github.com/laminastore/lamina/blobstore/fleet"
+	"github.com/laminastore/lamina/internal/failpoint"
 )
 
 // What the sorted runs of a cycle take in memory at most, in bytes. Each may
@@ -29,6 +30,9 @@ const maxLevels = 8
 
 // progressEvery is how many things are done between two words of progress.
 const progressEvery = 256
+
+// phaseDone is a step at which a test kills the process.
+var phaseDone = failpoint.New("collect-phase-done")
 
 // A cycle is one run of a collector.
 type cycle struct {
@@ -113,6 +117,7 @@ func (c *cycle) run(ctx context.Context) error {
 		if err := p.do(ctx); err != nil {
 			return fmt.Errorf("collection, %s: %w", p.name, err)
 		}
+		phaseDone.Hit()
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("collection, %s: %w", p.name, err)
 		}

@@ -10,8 +10,12 @@ import (
 
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/record"
+	"github.com/laminastore/lamina/internal/failpoint"
 	"github.com/laminastore/lamina/reference"
 )
+
+// placeSaved is a step at which a test kills the process.
+var placeSaved = failpoint.New("verify-place-saved")
 
 const (
 	placeKey  = "stats/verification" // where a run is
@@ -150,6 +154,7 @@ func (r *run) saveNow(ctx context.Context) {
 		p.Header = h
 		return true, nil
 	})
+	placeSaved.Hit()
 	if err != nil {
 		r.v.log.Warn("how far the verification is could not be saved", "key", placeKey, "error", err)
 	}
