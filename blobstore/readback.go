@@ -69,6 +69,9 @@ func (s *Store) ReadUnpromised(ctx context.Context, d digest.Digest, limit int64
 // readData returns the bytes of a data object that should have size bytes; none
 // when it has more or less, or is not there.
 func (s *Store) readData(ctx context.Context, id dataID, size int64) ([]byte, error) {
+	if _, err := idTime(id); err != nil || size < 0 {
+		return nil, nil // the record does not hold what it says
+	}
 	src, info, err := s.bucket.Get(ctx, dataKey(id), 0, -1)
 	if gone(err) {
 		return nil, nil
@@ -110,6 +113,11 @@ func (s *Store) Hold(ctx context.Context, repo reference.Repository, d digest.Di
 	return s.hold(ctx, repo, d)
 }
 
+// wellFormed says whether the record says things that can be.
+func (r *blobRecord) wellFormed() bool {
+	return r.Size >= 0 && (r.State == live || r.State == condemned || r.State == collected)
+}
+
 // BuryInvalid makes the record of d one that says it was collected, if it is no
 // record, or one that does not hold what it says: so that d can be pushed again.
 // The data that it named, which nobody can tell any more, becomes orphans; none of
@@ -120,10 +128,10 @@ func (s *Store) BuryInvalid(ctx context.Context, d digest.Digest) (bool, error) 
 	for {
 		r, v, err := record.Read[blobRecord](ctx, s.records, BlobKey(d))
 		switch {
-		case err == nil && r.sound(d) == nil, gone(err):
+		case err == nil && r.sound(d) == nil && r.wellFormed(), gone(err):
 			return false, nil
 		case err == nil:
-			r.Digest, r.Inline = d, nil
+			r.Digest, r.Inline, r.Size = d, nil, max(r.Size, 0)
 		case errors.Is(err, record.ErrInvalid):
 			info, serr := s.bucket.Stat(ctx, BlobKey(d))
 			if gone(serr) {

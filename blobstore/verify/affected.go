@@ -170,5 +170,5 @@ func (r *run) readable(ctx context.Context, d digest.Digest) (bool, error) {
 	case err != nil:
 		return false, err
 	}
-	return info.State != gone && (info.Inline || len(info.Copies) > 0), nil
+	return wellFormed(info) == nil && info.State != gone && (info.Inline || len(info.Copies) > 0), nil
 }

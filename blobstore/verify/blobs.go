@@ -190,6 +190,11 @@ func (r *run) check(ctx context.Context, t task) (checked, error) {
 	case err != nil:
 		return c, err
 	}
+	if err := wellFormed(info); err != nil {
+		c.recorded = true
+		fails(Unreadable, true, -1, "%v", err)
+		return c, r.noteData(info, false)
+	}
 	c.recorded = info.State != gone
 	if err := r.noteData(info, info.State != gone); err != nil {
 		return c, err
@@ -210,6 +215,17 @@ func (r *run) check(ctx context.Context, t task) (checked, error) {
 		fails(Unlinked, false, info.Size, "it was collected and pushed again since, and a repository's link to it is of an earlier life: it cannot be pulled from there, although an image names it")
 	}
 	return c, nil
+}
+
+// wellFormed says what is wrong with what a record says, although it is one.
+func wellFormed(info blobstore.BlobInfo) error {
+	switch {
+	case info.State != live && info.State != condemned && info.State != gone:
+		return fmt.Errorf("its record says that it is %.40q, which is no state", info.State)
+	case info.Size < 0:
+		return fmt.Errorf("its record says that it has %d bytes", info.Size)
+	}
+	return nil
 }
 
 // checkCopies looks at the copies of a blob: reads those of the sample, unless they
@@ -264,6 +280,9 @@ func (r *run) noteData(info blobstore.BlobInfo, must bool) error {
 		return nil
 	}
 	for _, id := range info.Copies {
+		if _, err := blobstore.IDTime(id); err != nil {
+			continue
+		}
 		line := []byte(id)
 		if must {
 			line = fmt.Appendf(line, " %d %s", info.Size, info.Digest)
@@ -274,6 +293,9 @@ func (r *run) noteData(info blobstore.BlobInfo, must bool) error {
 	}
 	for _, ids := range [][]string{info.Bad, info.Drop, info.Barred} {
 		for _, id := range ids {
+			if _, err := blobstore.IDTime(id); err != nil {
+				continue
+			}
 			if err := r.data.Add([]byte(id)); err != nil {
 				return err
 			}

@@ -57,6 +57,9 @@ func (r *run) copy(ctx context.Context, d digest.Digest, size int64, id string, 
 
 // lookAt is copy that takes what it reads for granted.
 func (r *run) lookAt(ctx context.Context, d digest.Digest, size int64, id string, read bool) (verdict, error) {
+	if _, err := blobstore.IDTime(id); err != nil {
+		return verdict{kind: Lost, problem: fmt.Sprintf("its record names the data %.40q, which is no name of any", id)}, nil
+	}
 	if !read {
 		info, err := r.v.store.Bucket().Stat(ctx, blobstore.DataPrefix+id)
 		return measured(info, size, id, err)

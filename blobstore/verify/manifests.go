@@ -90,7 +90,11 @@ func (r *run) look(ctx context.Context, k repoKey) (entry, error) {
 		err = r.lookLink(ctx, &e)
 	case tagsClass, referrersClass:
 		e.name, err = r.v.images.LookName(ctx, k.key)
-		e.digest = e.name.Digest
+		if e.digest = e.name.Digest; err == nil && !e.name.Gone {
+			if _, perr := reference.ParseDigest(string(e.digest)); perr != nil {
+				err = fmt.Errorf("%w: %s: %w", record.ErrInvalid, k.key, perr)
+			}
+		}
 	}
 	if err == nil && k.class == manifestsClass && e.live {
 		err = r.lookManifest(ctx, &e)

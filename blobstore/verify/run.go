@@ -32,6 +32,7 @@ const recordsAtOnce = 16
 
 // The states of blobs' records.
 const (
+	live      = "live"
 	condemned = "condemned"
 	gone      = "gone"
 )
