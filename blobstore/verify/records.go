@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/bucket/probe"
 	"github.com/laminastore/lamina/blobstore/layers"
 	"github.com/laminastore/lamina/blobstore/realm"
 	"github.com/laminastore/lamina/blobstore/record"
@@ -31,7 +33,7 @@ func (r *run) records(ctx context.Context) error {
 		case "snapshots/":
 			look = r.lookSnapshot
 		}
-		list := r.v.store.Bucket().List(ctx, prefix, "")
+		list := withoutProbes(r.v.store.Bucket().List(ctx, prefix, ""))
 		for f, err := range ordered(ctx, recordsAtOnce, 4*recordsAtOnce, list, func(ctx context.Context, info bucket.Info) (*found, error) {
 			return twice(ctx, info.Key, look)
 		}) {
@@ -45,6 +47,21 @@ func (r *run) records(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// withoutProbes leaves out what a server that starts, or was killed then, tries the
+// bucket with: that is no record.
+func withoutProbes(list iter.Seq2[bucket.Info, error]) iter.Seq2[bucket.Info, error] {
+	return func(yield func(bucket.Info, error) bool) {
+		for info, err := range list {
+			if err == nil && strings.HasPrefix(info.Key, probe.Prefix) {
+				continue
+			}
+			if !yield(info, err) {
+				return
+			}
+		}
+	}
 }
 
 // twice looks again at what looks bad: it may have been changed in between, or a

@@ -76,7 +76,7 @@ func TestTheDiskIsFull(t *testing.T) {
 	v.revive(t)
 	c := dial(t, v.grpc)
 	l := newLedger(1, 32, nil)
-	image := func(i int) *image { return newImage(fmt.Sprint(i), layers(uint64(100+i), 9<<20)[0]) }
+	image := func(i int) *image { return newImage(fmt.Sprint(i), layersOf(uint64(100+i), 9<<20)[0]) }
 
 	full := 0
 	for ; full < len(l.tags); full++ {

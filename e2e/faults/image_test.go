@@ -21,8 +21,8 @@ type layer struct {
 	diffID digest.Digest
 }
 
-// layers makes layers of these sizes; the same arguments, the same bytes.
-func layers(seed uint64, sizes ...int) []layer {
+// layersOf makes layers of these sizes; the same arguments, the same bytes.
+func layersOf(seed uint64, sizes ...int) []layer {
 	var made []layer
 	for i, size := range sizes {
 		tar := imagetest.TarOf(seed+uint64(i), size)

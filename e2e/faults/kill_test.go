@@ -37,11 +37,11 @@ func kills(t *testing.T, usual int) int {
 func TestServersAreKilled(t *testing.T) {
 	t.Run("file", func(t *testing.T) {
 		s := settings{Bucket: "file://" + t.TempDir(), Times: short, PartSize: 256 << 10}
-		killThem(t, s, kills(t, 40), layers(1, 700, 90_000, 90_001, 300_000, 1_500_000))
+		killThem(t, s, kills(t, 40), layersOf(1, 700, 90_000, 90_001, 300_000, 1_500_000))
 	})
 	t.Run("MinIO", func(t *testing.T) {
 		s := settings{Bucket: servers.MinIO(t), Times: short, PartSize: 5 << 20}
-		killThem(t, s, kills(t, 20), layers(1, 700, 90_000, 90_001, 300_000, 11<<20))
+		killThem(t, s, kills(t, 20), layersOf(1, 700, 90_000, 90_001, 300_000, 11<<20))
 	})
 }
 
@@ -56,9 +56,9 @@ func killThem(t *testing.T, s settings, n int, of []layer) {
 	w := l.start(t, true, 3, addrs...)
 	w.goesOn(t, 10)
 	var killers sync.WaitGroup
-	for _, v := range victims {
+	for i, v := range victims {
 		v.kill()
-		killers.Go(func() { v.haunt(t, n/len(victims)) })
+		killers.Go(func() { v.haunt(t, i, len(victims), n) })
 	}
 	killers.Wait()
 	for _, v := range victims {
@@ -77,4 +77,8 @@ func killThem(t *testing.T, s settings, n int, of []layer) {
 			t.Error(err)
 		}
 	}
+	settle(t, s, l)
+	v := newVictim(t, s)
+	v.revive(t)
+	l.check(t, dial(t, v.grpc))
 }

@@ -70,7 +70,7 @@ func dial(t testing.TB, addr string) *client.Client {
 func (l *ledger) image() *image {
 	var of []layer
 	if like := rand.IntN(2 * len(l.layers)); like < len(l.layers) {
-		of = layers(rand.Uint64(), len(l.layers[like].data))
+		of = layersOf(rand.Uint64(), len(l.layers[like].data))
 	}
 	for _, i := range rand.Perm(len(l.layers))[:1+rand.IntN(min(3, len(l.layers)))] {
 		of = append(of, l.layers[i])

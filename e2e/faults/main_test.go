@@ -16,6 +16,7 @@ import (
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/collect"
 	"github.com/laminastore/lamina/blobstore/fleet"
+	"github.com/laminastore/lamina/blobstore/verify"
 	"github.com/laminastore/lamina/server"
 )
 
@@ -80,6 +81,7 @@ func beServer(raw string) error {
 	var collecting sync.WaitGroup
 	cfg.OnReady = func(r server.Ready) {
 		collecting.Go(func() { collectAlways(ctx, r, log, s.Temp) })
+		collecting.Go(func() { verifyAlways(ctx, r, log) })
 	}
 	err := server.Run(ctx, cfg)
 	stop()
@@ -98,3 +100,23 @@ func collectAlways(ctx context.Context, r server.Ready, log *slog.Logger, temp s
 		_ = r.Store.Clock().Sleep(ctx, 100*time.Millisecond)
 	}
 }
+
+// verifyAlways reads everything back again and again.
+func verifyAlways(ctx context.Context, r server.Ready, log *slog.Logger) {
+	v := verify.New(r.Store, r.Images, verify.Options{Logger: log, SaveBlobs: 5})
+	for ctx.Err() == nil {
+		report, err := v.Run(ctx, verify.RunOptions{Parallel: 1})
+		if err != nil && ctx.Err() == nil {
+			log.Error("a verification failed", "error", err)
+		}
+		for _, f := range report.Findings {
+			if report.Bad > 0 {
+				log.Error(found, "finding", f)
+			}
+		}
+		_ = r.Store.Clock().Sleep(ctx, 300*time.Millisecond)
+	}
+}
+
+// found is what a server logs when something is not as it should be.
+const found = "verification found something"

@@ -135,7 +135,7 @@ func TestTheNetworkToTheBucketBreaks(t *testing.T) {
 // weather has clients push and pull at s while one fault after the other begins
 // and ends.
 func weather(t *testing.T, s *process, faults []fault) {
-	l := newLedger(2, 2, layers(1, 700, 90_000, 300_000, 9<<20))
+	l := newLedger(2, 2, layersOf(1, 700, 90_000, 300_000, 9<<20))
 	first := dial(t, s.grpc)
 	for _, g := range l.tags {
 		if err := l.push(t.Context(), first, g, l.image()); err != nil {

@@ -96,8 +96,8 @@ func (v *victim) die(t testing.TB, point string) {
 	}
 	v.kill()
 	said, at := l.said.String(), l.killedAt()
-	if strings.Contains(said, "DATA RACE") || strings.Contains(said, "panic:") || !alive && at == "" || alive && err != nil {
-		t.Errorf("the server ended by itself: %v, %v\n%s", l.cmd.ProcessState, err, said)
+	if strings.Contains(said, "DATA RACE") || strings.Contains(said, "panic:") || strings.Contains(said, found) || !alive && at == "" || alive && err != nil {
+		t.Errorf("the server did what it must not: %v, %v\n%s", l.cmd.ProcessState, err, said)
 	}
 	v.mu.Lock()
 	v.kills[at]++
@@ -120,16 +120,11 @@ func (v *victim) killed() (total int, at string) {
 	return total, strings.Join(list, ", ")
 }
 
-// haunt kills it n times: at each step in turn, and as often at random.
-func (v *victim) haunt(t testing.TB, n int) {
-	for i := range n {
-		if t.Failed() {
-			return
-		}
-		if point := i / 2 % len(v.points); i%2 == 0 {
-			v.die(t, v.points[point])
-		} else {
-			v.die(t, "")
-		}
+// haunt kills the i-th of several victims its share of n times: at each step in
+// turn, and as often at random.
+func (v *victim) haunt(t testing.TB, i, of, n int) {
+	for ; i < n && !t.Failed(); i += 2 * of {
+		v.die(t, v.points[i/2%len(v.points)])
+		v.die(t, "")
 	}
 }

@@ -44,7 +44,7 @@ func Run(ctx context.Context, b bucket.Bucket, now func() time.Time) (Report, er
 		ctx:  ctx,
 		b:    b,
 		now:  now,
-		root: "leases/probe/" + ulid.MustNewDefault(now()).String() + "/",
+		root: Prefix + ulid.MustNewDefault(now()).String() + "/",
 		used: map[string]bool{},
 	}
 	err := p.run()
@@ -54,6 +54,7 @@ func Run(ctx context.Context, b bucket.Bucket, now func() time.Time) (Report, er
 	if err != nil {
 		return Report{}, fmt.Errorf("probe of %s: %w", b, err)
 	}
+	_ = Leftovers(ctx, b, now()) // the next one tries again
 	return p.report, nil
 }
 
@@ -152,11 +153,11 @@ func (p *probe) replace() error {
 
 // complete finishes multipart uploads to keys that have an object.
 func (p *probe) complete() error {
-	old, err := p.put("complete", "old", bucket.Condition{})
+	old, err := p.put(completed, "old", bucket.Condition{})
 	if err != nil {
 		return err
 	}
-	if _, err := p.put("complete", "new", bucket.Condition{}); err != nil {
+	if _, err := p.put(completed, "new", bucket.Condition{}); err != nil {
 		return err
 	}
 	for _, try := range []struct {
@@ -166,11 +167,11 @@ func (p *probe) complete() error {
 		{bucket.Condition{IfAbsent: true}, "If-None-Match on the completion of a multipart upload"},
 		{bucket.Condition{IfMatch: old.ETag}, "If-Match on the completion of a multipart upload"},
 	} {
-		if err := refuses(p.upload("complete", try.cond), bucket.ErrPrecondition, try.ignored); err != nil {
+		if err := refuses(p.upload(completed, try.cond), bucket.ErrPrecondition, try.ignored); err != nil {
 			return err
 		}
 	}
-	return p.upload("complete-new", bucket.Condition{IfAbsent: true})
+	return p.upload(completedNew, bucket.Condition{IfAbsent: true})
 }
 
 func (p *probe) upload(name string, cond bucket.Condition) error {
