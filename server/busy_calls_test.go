@@ -127,10 +127,7 @@ func (w *world) calls() map[string]func(grpc.ClientConnInterface) error {
 		for err == nil {
 			_, err = s.Recv()
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
+		return unlessEnded(err)
 	})
 	blobs("Write", func(c pb.BlobsClient) error { return w.write(ctx, c) })
 	blobs("Status", func(c pb.BlobsClient) error {
@@ -188,7 +185,38 @@ func (w *world) calls() map[string]func(grpc.ClientConnInterface) error {
 	calls["lamina.v1.Usage/Get"] = func(c grpc.ClientConnInterface) error {
 		return failed(pb.NewUsageClient(c).Get(ctx, &pb.UsageGetRequest{Refresh: true}))
 	}
+	maintenance := func(name string, f func(pb.MaintenanceClient) error) {
+		calls["lamina.v1.Maintenance/"+name] = func(c grpc.ClientConnInterface) error { return f(pb.NewMaintenanceClient(c)) }
+	}
+	maintenance("Collect", func(c pb.MaintenanceClient) error {
+		s, err := c.Collect(ctx, &pb.MaintenanceCollectRequest{Full: true, Findings: true})
+		for err == nil {
+			_, err = s.Recv()
+		}
+		return unlessEnded(err)
+	})
+	maintenance("Verify", func(c pb.MaintenanceClient) error {
+		s, err := c.Verify(ctx, &pb.MaintenanceVerifyRequest{})
+		for err == nil {
+			_, err = s.Recv()
+		}
+		return unlessEnded(err)
+	})
+	maintenance("LastCollection", func(c pb.MaintenanceClient) error {
+		return failed(c.LastCollection(ctx, &pb.MaintenanceLastCollectionRequest{}))
+	})
+	maintenance("LastVerification", func(c pb.MaintenanceClient) error {
+		return failed(c.LastVerification(ctx, &pb.MaintenanceLastVerificationRequest{}))
+	})
 	return calls
+}
+
+// unlessEnded is the error of a stream that did not come to its end.
+func unlessEnded(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // write goes on with an upload and ends it.

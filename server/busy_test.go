@@ -56,7 +56,7 @@ func TestEveryRouteAndCallOnABusyBucket(t *testing.T) {
 			t.Errorf("route %s has no request here", name)
 		}
 	}
-	for _, s := range []grpc.ServiceDesc{pb.Blobs_ServiceDesc, pb.Images_ServiceDesc, pb.Snapshots_ServiceDesc, pb.Usage_ServiceDesc} {
+	for _, s := range []grpc.ServiceDesc{pb.Blobs_ServiceDesc, pb.Images_ServiceDesc, pb.Snapshots_ServiceDesc, pb.Usage_ServiceDesc, pb.Maintenance_ServiceDesc} {
 		for _, m := range s.Methods {
 			if name := s.ServiceName + "/" + m.MethodName; calls[name] == nil {
 				t.Errorf("%s has no call here", name)
