@@ -128,3 +128,12 @@ func Named(d ocispec.Descriptor, name string) ocispec.Descriptor {
 	d.Annotations = map[string]string{ocispec.AnnotationRefName: name}
 	return d
 }
+
+// Layers are those that a manifest names.
+func (b Blobs) Layers(manifest ocispec.Descriptor) []ocispec.Descriptor {
+	var m ocispec.Manifest
+	if err := json.Unmarshal(b[manifest.Digest], &m); err != nil {
+		panic(err)
+	}
+	return m.Layers
+}
