@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/internal/mutant"
 	"github.com/laminastore/lamina/blobstore/record"
 )
 
@@ -38,7 +39,13 @@ func (s *Store) Judge(ctx context.Context, d digest.Digest, began time.Time, dry
 		return Judgement{Digest: d, Step: Kept}, err
 	}
 	now := s.clock.Now()
+	if mutant.MarksEnd.On() {
+		began = now
+	}
 	j := s.weigh(&r, began, now)
+	if mutant.OneStep.On() && j.Step == Condemned {
+		j.Step = Collected
+	}
 	if dry {
 		return j, nil
 	}
@@ -59,9 +66,19 @@ func (s *Store) Judge(ctx context.Context, d digest.Digest, began time.Time, dry
 		return j, nil
 	}
 	if err == nil {
-		_, err = record.Replace(ctx, s.records, BlobKey(d), v, &r, time.Time{})
+		// The record is to say when it took its state, and not much earlier: a
+		// mark that begins between the two would go by it.
+		_, err = record.Replace(ctx, s.records, BlobKey(d), v, &r, now.Add(s.options.Skew))
 		sweepJudged.Hit()
 		s.cache.Remove(d)
+	}
+	if errors.Is(err, bucket.ErrTooLate) {
+		return Judgement{Digest: d, Size: r.Size, Step: Kept, Waiting: j.Waiting, Why: "the bucket took too long; the next collection goes on"}, nil
+	}
+	if errors.Is(err, bucket.ErrPrecondition) && mutant.BlindSweep.On() {
+		if _, v, err = record.Read[blobRecord](ctx, s.records, BlobKey(d)); err == nil {
+			_, err = record.Replace(ctx, s.records, BlobKey(d), v, &r, time.Time{})
+		}
 	}
 	if errors.Is(err, bucket.ErrPrecondition) {
 		return Judgement{Digest: d, Size: r.Size, Step: Kept, Waiting: j.Waiting, Why: "somebody was told of it, or uploaded it, at this moment"}, nil
@@ -75,18 +92,18 @@ func (s *Store) weigh(r *blobRecord, began, now time.Time) Judgement {
 	j := Judgement{Digest: r.Digest, Size: r.Size, Step: Kept, Waiting: r.stored(), Gone: r.State == collected}
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	switch {
-	case r.State == live && !r.Promise.Before(began):
+	case r.State == live && !r.Promise.Before(began) && !mutant.PromiseIgnored.On():
 		j.Why, j.Next = "nothing names it, but it is promised until "+at(r.Promise), r.Promise
 	case r.State == live:
 		j.Step, j.Next = Condemned, now.Add(2*o.Skew)
 		j.Why = "nothing names it, and the last promise ended at " + at(r.Promise)
-	case r.State == condemned && !r.Condemned.Add(2*o.Skew).Before(began): // the clock that wrote it may be ahead of ours
+	case r.State == condemned && !r.Condemned.Add(s.condemnedMargin()).Before(began): // the clock that wrote it may be ahead of ours
 		j.Why, j.Next = "condemned at "+at(r.Condemned)+", and this collection began too soon after that", r.Condemned.Add(2*o.Skew)
 	case r.State == condemned:
 		j.Step, j.Gone, j.Next = Collected, true, now.Add(o.Drain)
 		j.Why = "nothing names it, nor has anybody asked for it since it was condemned at " + at(r.Condemned)
 		j.Freed, j.Waiting = int64(len(r.Inline)), r.stored()-int64(len(r.Inline))
-	case len(r.doomed()) > 0 && now.Before(r.Gone.Add(o.Drain)):
+	case len(r.doomed()) > 0 && now.Before(r.Gone.Add(o.Drain)) && !mutant.NoDrain.On():
 		j.Step, j.Next = Draining, r.Gone.Add(o.Drain)
 		j.Why = "collected at " + at(r.Gone) + ": who still reads it has time to end"
 	case len(r.doomed()) > 0:
@@ -106,12 +123,21 @@ func (s *Store) weighTombstone(j *Judgement, since, now time.Time) {
 	switch {
 	case !ok:
 		j.Why = "a tombstone, which stays: the bucket does not delete conditionally, or takes late writes"
-	case now.Sub(since) <= age:
+	case now.Sub(since) <= age && !mutant.EarlyTombstone.On():
 		j.Next = since.Add(age)
 		j.Why = "a tombstone, which a write that is still on its way must meet"
 	default:
 		j.Step, j.Why = Removed, fmt.Sprintf("a tombstone, older than %v", age)
 	}
+}
+
+// condemnedMargin is how long before a mark a blob must have been condemned for
+// the mark to have begun after that by every clock.
+func (s *Store) condemnedMargin() time.Duration {
+	if mutant.NoSkewMargin.On() {
+		return 0
+	}
+	return 2 * s.options.Skew
 }
 
 // doomed is the data that goes with a record that is gone.
@@ -225,5 +251,8 @@ func (s *Store) orphanAge() time.Duration {
 // removeTombstone removes the record at key if it is at that version.
 // Errors: bucket.ErrPrecondition, bucket.ErrUnavailable.
 func (s *Store) removeTombstone(ctx context.Context, key string, v record.Version) error {
+	if mutant.BlindTombstone.On() {
+		return s.bucket.Delete(ctx, key)
+	}
 	return s.bucket.(bucket.ConditionalDeleter).DeleteIf(ctx, key, v.ETag)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/internal/mutant"
 	"github.com/laminastore/lamina/blobstore/record"
 )
 
@@ -97,6 +98,9 @@ func (s *Store) sweepData(ctx context.Context, id dataID, of digestOf, dry bool)
 		return j, nil
 	}
 	for _, d := range digests {
+		if mutant.OrphanNotBarred.On() {
+			break
+		}
 		if named, err := s.bar(ctx, d, id); named || err != nil {
 			j.Step, j.Freed, j.Digest, j.Why = Kept, 0, d, "it has just been published"
 			return j, err

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/internal/mutant"
 	"github.com/laminastore/lamina/blobstore/lru"
 	"github.com/laminastore/lamina/blobstore/record"
 )
@@ -82,7 +83,7 @@ func New(b bucket.Bucket, r *record.Store, c Clock, lease time.Duration) *Store 
 // Errors: bucket.ErrNotExist when there is no live link; bucket.ErrUnavailable.
 func (s *Store) Get(ctx context.Context, key string) (Link, error) {
 	if l, ok := s.leased.Get(key); ok {
-		if age := s.clock.Now().Sub(l.read); age >= 0 && age < s.lease {
+		if age := s.clock.Now().Sub(l.read); age >= 0 && age < s.lease || mutant.LinkFromOldCache.On() {
 			return l.link, nil
 		}
 	}
@@ -182,6 +183,9 @@ func (s *Store) remove(ctx context.Context, key, generation string) error {
 			return err
 		}
 		if generation == "" {
+			generation = r.Generation
+		}
+		if mutant.RemoveAnyLife.On() {
 			generation = r.Generation
 		}
 		if r.Gone || r.Generation != generation {

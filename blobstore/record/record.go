@@ -131,6 +131,10 @@ func write[T any, P pointer[T]](ctx context.Context, s *Store, key string, v P, 
 	if rerr == nil && now.Rev == rev {
 		return now, nil
 	}
+	if rerr != nil && (errors.Is(rerr, bucket.ErrUnavailable) || ctx.Err() != nil) {
+		// The record has not decided: what is there may be ours.
+		return Version{}, fmt.Errorf("write record %s: it is not known whether it was: %w", key, rerr)
+	}
 	return Version{}, err
 }
 

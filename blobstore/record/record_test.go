@@ -57,6 +57,27 @@ func TestLostAnswerIsFoundOut(t *testing.T) {
 	}
 }
 
+// A silent bucket takes a write, says that it was not the first, and then does
+// not answer.
+type silent struct{ bucket.Bucket }
+
+func (b silent) Put(ctx context.Context, key string, r io.ReadSeeker, size int64, cond bucket.Condition) (bucket.Info, error) {
+	_, _ = b.Bucket.Put(ctx, key, r, size, cond)
+	return b.Bucket.Put(ctx, key, r, size, cond)
+}
+
+func (b silent) Get(context.Context, string, int64, int64) (io.ReadCloser, bucket.Info, error) {
+	return nil, bucket.Info{}, bucket.ErrUnavailable
+}
+
+func TestWriteThatNobodyCanLookAtIsUnclear(t *testing.T) {
+	s := record.New(silent{memory.New(memory.Options{})})
+	_, err := record.Create[counter](t.Context(), s, "nodes/x", &counter{N: 1}, time.Time{})
+	if !errors.Is(err, bucket.ErrUnavailable) || errors.Is(err, bucket.ErrPrecondition) {
+		t.Errorf("it may be our own, but: %v", err)
+	}
+}
+
 func TestSameContentIsAnotherVersion(t *testing.T) {
 	s := record.New(memory.New(memory.Options{}))
 	v1, err := record.Create[counter](t.Context(), s, "nodes/x", &counter{N: 1}, time.Time{})

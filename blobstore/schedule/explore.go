@@ -40,7 +40,7 @@ type Explored struct {
 type transition struct {
 	id      string
 	process string
-	call    *call // of the run that made the node; only what never changes is read
+	call    *call // of the run that made the node; only what never changes is used
 	fate    fate
 	late    bool
 }
@@ -142,7 +142,7 @@ func (w *World) transitions(pending []*call) (ts []transition) {
 	}
 	for _, c := range pending {
 		for f := range fates {
-			if fate(f) == passes || c.write && fate(f) != fails {
+			if fate(f) == passes || c.write && fate(f) != fails && !c.repeated {
 				add(transition{id: c.String() + fates[f], process: c.process.Name, call: c, fate: fate(f)})
 			}
 		}

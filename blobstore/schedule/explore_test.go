@@ -18,11 +18,9 @@ func pushAgainstCollection(w *World) func() {
 		a.Go(func(ctx context.Context) { _ = a.Put(ctx, "a", alias, "y") })
 		b.Go(func(ctx context.Context) { _ = b.Delete(ctx, "a", first) })
 		c.Go(func(ctx context.Context) {
-			_ = c.Collect(ctx)
+			_ = c.Collect(ctx, false)
 			c.Wait(11 * time.Minute)
-			_ = c.Collect(ctx)
-			c.Wait(Drain + time.Minute)
-			_ = c.Collect(ctx)
+			_ = c.Collect(ctx, false)
 		})
 	}
 }
@@ -33,7 +31,7 @@ func TestEverySchedule(t *testing.T) {
 		least int // schedules there must be
 		Explorer
 	}{
-		{"a push against collection", 1000, Explorer{Scenario: pushAgainstCollection, Preemptions: 1, Every: 50}},
+		{"a push against collection", 800, Explorer{Scenario: pushAgainstCollection, Config: Config{Few: true}, Preemptions: 1, Every: 200}},
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			x := e.Run(t)

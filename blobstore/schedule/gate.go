@@ -15,16 +15,19 @@ import (
 
 // A call is one call to the bucket that waits at the gate.
 type call struct {
-	process *Process
-	op      string
-	keys    []string // of a list: its prefix
-	name    string   // of the first key, the same in every run (World.canonical)
-	write   bool
-	number  int // in the order of arrival
-	stalled time.Time
-	run     func() (any, error)
-	answer  chan answer
-	over    bool // answered
+	process  *Process
+	op       string
+	keys     []string // of a list: its prefix
+	name     string   // of the first key, the same in every run (World.canonical)
+	write    bool
+	number   int // in the order of arrival
+	stalled  time.Time
+	repeated bool      // it has happened once already
+	reading  time.Time // when the read began of which it is part
+	cycle    time.Time // and the collector\'s cycle
+	run      func() (any, error)
+	answer   chan answer
+	over     bool // answered
 }
 
 type answer struct {
@@ -66,11 +69,16 @@ func pass[T any](ctx context.Context, p *Process, op string, keys []string, writ
 		return none, errCut
 	}
 	w.arrived++
+	reading, _ := ctx.Value(readingKey{}).(time.Time)
+	var cycle time.Time
+	if began, ok := ctx.Value(cycleKey{}).(*time.Time); ok {
+		cycle = *began
+	}
 	c := &call{
 		process: p, op: op, keys: keys, name: w.canonical(keys[0]), write: write, number: w.arrived,
-		run: func() (any, error) { return do() }, answer: make(chan answer, 1),
+		run: func() (any, error) { return do() }, answer: make(chan answer, 1), reading: reading, cycle: cycle,
 	}
-	if w.open || p.free {
+	if w.open || p.free || w.passesAtOnce(keys[0]) {
 		w.mu.Unlock()
 		v, err := w.effect(c)
 		got, _ := v.(T)
@@ -93,6 +101,13 @@ func pass[T any](ctx context.Context, p *Process, op string, keys []string, writ
 	v, _ := a.value.(T)
 	return v, a.err
 }
+
+// What a context knows of the operation: when a read, or a collector's cycle,
+// began.
+type (
+	readingKey struct{}
+	cycleKey   struct{}
+)
 
 // A gated is the bucket as one process sees it: every call waits until the
 // controller lets it through.

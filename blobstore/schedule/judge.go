@@ -30,21 +30,25 @@ type judge struct {
 	manifests map[string]*claim    // by key
 	tags      map[string]*claim    // by key
 	promised  map[digest.Digest]time.Time
+	held      map[string]*claim // repositories' blobs, by key
 	holders   map[hold]*holding
 	counts    map[string]int
-	broken    string // the first thing that is wrong
+	by        time.Time // when the cycle began whose write is being looked at
+	broken    string    // the first thing that is wrong
 }
 
 // blobState is what a blob's record says.
 type blobState struct {
 	exists bool
 	State  string
+	Life   string
 	Size   int64
 	Inline []byte
 	Copies []string
 	Drop   []json.RawMessage
 	Barred []json.RawMessage
-	life   int // how often it has come to life
+	life   int       // how often it has come to life
+	since  time.Time // when it was condemned
 }
 
 // nameState is what the record of a link or a tag says.
@@ -53,6 +57,7 @@ type nameState struct {
 	Generation string
 	Gone       bool
 	Digest     digest.Digest
+	Payload    struct{ Life string }
 }
 
 // A claim is what clients were told of a manifest's link or of a tag.
@@ -62,6 +67,11 @@ type claim struct {
 	certain bool          // it must be so now
 	busy    int           // operations that may change it
 	overlap bool          // two were at work at once
+	until   time.Time     // of a repository's blob: it is held at least so long
+	mayGo   int           // how often operations have begun, or failed, that may remove a link
+	went    int           // how often it has gone
+	writes  int           // how often a tag was written
+	absent  bool          // of a tag: its manifest was deleted
 }
 
 type hold struct {
@@ -79,7 +89,7 @@ func newJudge(w *World) *judge {
 	return &judge{
 		w: w, blobs: map[digest.Digest]blobState{}, names: map[string]nameState{}, data: map[string]bool{},
 		manifests: map[string]*claim{}, tags: map[string]*claim{}, promised: map[digest.Digest]time.Time{},
-		holders: map[hold]*holding{}, counts: map[string]int{},
+		held: map[string]*claim{}, holders: map[hold]*holding{}, counts: map[string]int{},
 	}
 }
 
@@ -108,7 +118,9 @@ func (j *judge) changed(c *call) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, key := range c.keys {
+		j.by = c.cycle
 		j.read(key)
+		j.by = time.Time{}
 	}
 }
 
@@ -122,8 +134,14 @@ func (j *judge) late(c *call) {
 		if m := j.manifests[key]; m != nil {
 			j.unsure(m)
 		}
-		if t := j.tags[key]; t != nil {
-			t.certain = false
+		for _, of := range []map[string]*claim{j.tags, j.held} {
+			if t := of[key]; t != nil {
+				t.certain, t.absent = false, false
+				t.writes++
+				if strings.Contains(key, "/_tags/") {
+					t.digest = ""
+				}
+			}
 		}
 	}
 }
@@ -177,6 +195,11 @@ func (j *judge) read(key string) {
 			}
 		}
 		j.names[key] = n
+		if m := j.manifests[key]; m != nil && old.exists && !old.Gone && n.Gone {
+			if m.went++; m.went > m.mayGo {
+				j.wrongLocked("manifest %s of %s was removed %d times, and %d were to remove it", short(m.digest), m.repo, m.went, m.mayGo)
+			}
+		}
 	case strings.HasPrefix(key, "data/"):
 		_, err := j.w.bucket.Stat(context.Background(), key)
 		id := strings.TrimPrefix(key, "data/")
@@ -195,7 +218,13 @@ func (j *judge) readBlob(key string) {
 		n.exists = json.Unmarshal(b, &n) == nil
 	}
 	old := j.blobs[d]
-	n.life = old.life
+	n.life, n.since = old.life, old.since
+	if n.State == "condemned" && old.State != "condemned" {
+		n.since = time.Now()
+	}
+	if n.State == "gone" && old.State == "condemned" && !j.by.IsZero() && n.since.After(j.by) && !j.w.config.Patient {
+		j.wrongLocked("%s was condemned after the mark began that takes it", short(d))
+	}
 	there := func(b blobState) bool { return b.exists && b.State != "gone" }
 	if !there(old) && there(n) {
 		n.life++
@@ -283,6 +312,7 @@ func (j *judge) check() string {
 			j.wrongLocked("tag %s was acknowledged for %s, and does not name it", key, short(t.digest))
 		}
 	}
+	j.checkHeld(late)
 	earliest := time.Now().Round(0).Add(-Skew / 2)
 	for d, until := range j.promised {
 		if earliest.Before(until) {
@@ -324,26 +354,90 @@ func (j *judge) manifest(repo reference.Repository, d digest.Digest) *claim {
 	return j.manifests[key]
 }
 
-// put notes that a manifest was acknowledged.
-func (j *judge) put(repo reference.Repository, d digest.Digest) {
+// puts notes that somebody puts a manifest until done is called. A put that
+// fails may take back its link.
+func (j *judge) puts(repo reference.Repository, d digest.Digest) (done func(error)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	m := j.manifest(repo, d)
-	m.certain = m.busy == 0
-	j.counts["manifest acknowledged"]++
+	m.mayGo++
+	return func(err error) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if err == nil {
+			m.mayGo--
+			m.certain = m.busy == 0
+			j.counts["manifest acknowledged"]++
+		}
+	}
 }
 
-// deletes notes that somebody deletes a manifest until done is called.
-func (j *judge) deletes(repo reference.Repository, d digest.Digest) (done func()) {
+// holds notes that a repository was told that it has a blob.
+func (j *judge) holds(repo reference.Repository, b blobstore.Blob) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	key := blobstore.BlobLinkKey(repo, b.Digest)
+	if j.held[key] == nil {
+		j.held[key] = &claim{repo: repo, digest: b.Digest}
+	}
+	h := j.held[key]
+	if h.certain = h.busy == 0; b.Promised.After(h.until) {
+		h.until = b.Promised
+	}
+}
+
+// unlinks notes that a repository gives up a blob until done is called.
+func (j *judge) unlinks(repo reference.Repository, d digest.Digest) (done func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	key := blobstore.BlobLinkKey(repo, d)
+	if j.held[key] == nil {
+		j.held[key] = &claim{repo: repo, digest: d}
+	}
+	h := j.held[key]
+	h.busy++
+	h.certain, h.until = false, time.Time{}
+	return func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		h.busy--
+	}
+}
+
+// checkHeld looks whether repositories hold what they were told. The lock is held.
+func (j *judge) checkHeld(late map[string]bool) {
+	earliest := time.Now().Round(0).Add(-Skew / 2)
+	for key, h := range j.held {
+		if n, b := j.names[key], j.blobs[h.digest]; h.certain && !late[key] && earliest.Before(h.until) && (!n.exists || n.Gone || n.Payload.Life != b.Life) {
+			j.wrongLocked("%s was told that it holds %s until %v, and its link is %+v", h.repo, short(h.digest), h.until, n)
+		}
+	}
+}
+
+// deletes notes that somebody deletes a manifest until done is called. Then its
+// tags are gone too, but for those that have been written since.
+func (j *judge) deletes(repo reference.Repository, d digest.Digest) (done func(error)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	m := j.manifest(repo, d)
 	m.busy++
+	m.mayGo++
 	j.unsure(m)
-	return func() {
+	before := map[*claim]int{}
+	for _, t := range j.tags {
+		if t.repo == repo && t.digest == d && t.busy == 0 {
+			before[t] = t.writes
+		}
+	}
+	return func(err error) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		m.busy--
+		for t, n := range before {
+			if err == nil && t.writes == n && t.digest == d {
+				t.absent = true
+			}
+		}
 	}
 }
 
@@ -359,7 +453,9 @@ func (j *judge) writes(repo reference.Repository, tag reference.Tag) (done func(
 		j.tags[key] = t
 	}
 	t.busy++
-	t.certain, t.overlap = false, t.overlap || t.busy > 1
+	t.writes++
+	t.digest = "" // nobody knows
+	t.certain, t.absent, t.overlap = false, false, t.overlap || t.busy > 1
 	return func(d digest.Digest, ok bool) {
 		j.mu.Lock()
 		defer j.mu.Unlock()

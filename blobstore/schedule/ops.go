@@ -39,6 +39,7 @@ func (p *Process) Upload(ctx context.Context, repo reference.Repository, b libra
 	got, err := p.Store.Put(ctx, repo, b.digest, int64(len(b.bytes)), bytes.NewReader(b.bytes))
 	if err == nil {
 		j.promise(p, got, false)
+		j.holds(repo, got)
 	}
 	p.uploaded("upload of "+b.name, err)
 	return err
@@ -73,6 +74,7 @@ func (p *Process) UploadByTwo(ctx context.Context, other *Process, repo referenc
 				got, err = v.Finish(ctx, off, bytes.NewReader(b.bytes[off:]), b.digest)
 				if err == nil {
 					j.promise(other, got, false)
+					j.holds(repo, got)
 				}
 			}
 		}
@@ -118,10 +120,9 @@ func (p *Process) Put(ctx context.Context, repo reference.Repository, i libraryI
 	for _, tag := range tags {
 		dones = append(dones, j.writes(repo, tag))
 	}
+	ended := j.puts(repo, i.digest)
 	_, err := p.Images.Put(ctx, repo, images.PutOptions{MediaType: i.mediaType, Bytes: i.bytes, Tags: tags})
-	if err == nil {
-		j.put(repo, i.digest)
-	}
+	ended(err)
 	for _, done := range dones {
 		done(i.digest, err == nil)
 	}
@@ -153,8 +154,8 @@ func (p *Process) Untag(ctx context.Context, repo reference.Repository, tag refe
 // Delete removes a manifest.
 func (p *Process) Delete(ctx context.Context, repo reference.Repository, i libraryImage) error {
 	done := p.world.judge.deletes(repo, i.digest)
-	defer done()
 	err := p.Images.Delete(ctx, repo, i.digest)
+	done(err)
 	p.expected("delete of "+i.name, err, blobstore.ErrManifestUnknown)
 	if err == nil {
 		p.world.judge.count("manifest deleted")
@@ -184,6 +185,7 @@ func (p *Process) Mount(ctx context.Context, repo, from reference.Repository, b 
 	got, err := p.Store.Mount(ctx, repo, from, b.digest)
 	if err == nil {
 		p.world.judge.promise(p, got, false)
+		p.world.judge.holds(repo, got)
 	}
 	p.expected("mount of "+b.name, err, blobstore.ErrBlobUnknown)
 	return err
@@ -191,6 +193,7 @@ func (p *Process) Mount(ctx context.Context, repo, from reference.Repository, b 
 
 // Unlink makes a repository hold a blob no longer.
 func (p *Process) Unlink(ctx context.Context, repo reference.Repository, b libraryBlob) error {
+	defer p.world.judge.unlinks(repo, b.digest)()
 	err := p.Store.Unlink(ctx, repo, b.digest)
 	p.expected("unlink of "+b.name, err, blobstore.ErrBlobUnknown)
 	return err
@@ -199,6 +202,7 @@ func (p *Process) Unlink(ctx context.Context, repo reference.Repository, b libra
 // Read reads a blob to its end.
 func (p *Process) Read(ctx context.Context, repo reference.Repository, b libraryBlob) error {
 	began := time.Now()
+	ctx = context.WithValue(ctx, readingKey{}, began)
 	r, err := p.Store.Open(ctx, repo, b.digest, 0, -1)
 	if err == nil {
 		_, err = io.Copy(io.Discard, r)
@@ -211,7 +215,7 @@ func (p *Process) Read(ctx context.Context, repo reference.Repository, b library
 // read judges the end of a read. One that took longer than the drain may have
 // met what was deleted meanwhile.
 func (p *Process) read(what string, err error, began time.Time, may ...error) {
-	if damage(err) && time.Since(began) > Drain/2 {
+	if damage(err) && time.Since(began) > longestRead {
 		p.world.judge.count("read slower than the drain")
 		return
 	}
@@ -234,6 +238,7 @@ func (p *Process) Pull(ctx context.Context, repo reference.Repository, i library
 	}
 	for _, b := range i.blobs {
 		began := time.Now()
+		ctx := context.WithValue(ctx, readingKey{}, began)
 		rd, err := p.Store.OpenAny(ctx, b.digest, 0, -1)
 		if err == nil {
 			_, err = io.Copy(io.Discard, rd)

@@ -29,7 +29,7 @@ func (w *World) rest() {
 	p.free = true
 	for range 10 {
 		w.wait(40 * time.Hour)
-		if err := p.Collect(context.Background()); err != nil {
+		if err := p.Collect(context.Background(), true); err != nil {
 			w.judge.wrong("a cycle with nobody else at work: %v", err)
 		}
 		if w.judge.check() != "" {
@@ -37,9 +37,7 @@ func (w *World) rest() {
 		}
 	}
 	w.inspect()
-	if false {
-		w.garbage()
-	}
+	w.garbage()
 }
 
 // inspect reads back, on a server that knows nothing yet, all that was
@@ -65,6 +63,11 @@ func (w *World) inspect() {
 			w.judge.wrong("tag %s:%s was acknowledged for %s: it names %s, %v", t.repo, t.tag, nameOf(t.digest), nameOf(d.Digest), err)
 		}
 	}
+	for _, t := range w.judge.deletedTags() {
+		if d, err := p.Images.Resolve(ctx, t.repo, reference.Locator{Tag: t.tag}); err == nil {
+			w.judge.wrong("tag %s:%s names %s, which was deleted since", t.repo, t.tag, nameOf(d.Digest))
+		}
+	}
 	w.judge.walls(p)
 }
 
@@ -73,11 +76,19 @@ type tagClaim struct {
 	tag reference.Tag
 }
 
-func (j *judge) acknowledgedTags() (ts []tagClaim) {
+// acknowledgedTags are those that must name something.
+func (j *judge) acknowledgedTags() []tagClaim {
+	return j.tagsThat(func(t *claim) bool { return t.certain })
+}
+
+// deletedTags are those that must name nothing.
+func (j *judge) deletedTags() []tagClaim { return j.tagsThat(func(t *claim) bool { return t.absent }) }
+
+func (j *judge) tagsThat(are func(*claim) bool) (ts []tagClaim) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for key, t := range j.tags {
-		if t.certain {
+		if are(t) {
 			ts = append(ts, tagClaim{*t, reference.Tag(key[strings.LastIndexByte(key, '/')+1:])})
 		}
 	}

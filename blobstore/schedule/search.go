@@ -147,7 +147,7 @@ func (x *walk) let(c *call) {
 	case !x.chance(x.mood.faults):
 		x.do(c, passes)
 	case c.write:
-		f := fate(1 + x.rand.IntN(3))
+		f := fate(1 + x.rand.IntN(4))
 		x.judge.count("fault" + fates[f])
 		x.do(c, f)
 	default:
@@ -179,7 +179,8 @@ func (x *walk) start() {
 	if collectors := x.servers[:2]; n < 20 {
 		p = collectors[r.IntN(2)]
 		x.note("%s collects", p.Name)
-		p.Go(func(ctx context.Context) { _ = p.Collect(ctx) })
+		full := r.IntN(8) == 0
+		p.Go(func(ctx context.Context) { _ = p.Collect(ctx, full) })
 		return
 	}
 	what, f := x.operation(p, repo, i, b, tag, n)

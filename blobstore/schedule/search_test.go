@@ -28,7 +28,7 @@ func TestRandomSchedules(t *testing.T) {
 			counts[what] += n
 		}
 		if o.Broken != "" {
-			t.Fatalf("LAMINA_SEED=%d, step %d: %s\n%s", seed, o.Steps, o.Broken, o.Tail(120))
+			t.Fatalf("LAMINA_SEED=%d, step %d: %s\n%s", seed, o.Steps, o.Broken, o.Tail(number(t, "LAMINA_TAIL", 120)))
 		}
 		if only {
 			t.Logf("%s", o.Tail(len(o.Trace)))

@@ -19,6 +19,7 @@ package schedule
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -32,7 +33,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore"
+	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/bucket/memory"
+	"github.com/laminastore/lamina/blobstore/fleet"
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/blobstore/storetest"
 )
@@ -51,6 +54,9 @@ type Config struct {
 	Patient bool
 	// OneKey has listings of repos/ give one key at a step.
 	OneKey bool
+	// Few leaves out steps that nothing depends on: calls to what only collectors
+	// use, and those that one collector makes at once.
+	Few bool
 	// Seed of the random names that the store makes.
 	Seed uint64
 }
@@ -84,6 +90,7 @@ type Process struct {
 	stop   context.CancelFunc
 	Store  *blobstore.Store
 	Images *images.Images
+	fleet  *fleet.Fleet
 }
 
 // Run makes a World in a bubble of its own, calls f in it, and takes it down.
@@ -110,6 +117,7 @@ func (w *World) Start(name string, skew time.Duration) *Process {
 		PartSize: 256 << 10, PartBuffers: 4, RecentBytes: 1 << 20,
 	})
 	p.Images = images.New(p.Store, nil, images.Options{Logger: storetest.Quiet()})
+	p.fleet = fleet.New(p.Store, p.Images)
 	w.mu.Lock()
 	w.processes = append(w.processes, p)
 	w.mu.Unlock()
@@ -193,17 +201,23 @@ func (w *World) leave(c *call) {
 type fate int
 
 const (
-	passes fate = iota // it happens, and is answered
-	loses              // it happens, and the answer is lost
-	fails              // it does not happen
-	delays             // its caller is told nothing; it may happen later
+	passes  fate = iota // it happens, and is answered
+	loses               // it happens, and the answer is lost
+	fails               // it does not happen
+	delays              // its caller is told nothing; it may happen later
+	repeats             // it happens, the answer is lost, and the client below sends it again
 )
 
-var fates = []string{"", " (answer lost)", " (fails)", " (delayed)"}
+var fates = []string{"", " (answer lost)", " (fails)", " (delayed)", " (and again)"}
 
 // do lets one call that stands at the gate meet its fate.
 func (w *World) do(c *call, f fate) {
 	w.note("%s%s", c, fates[f])
+	if f == repeats {
+		c.repeated = true
+		_, _ = w.effect(c)
+		return
+	}
 	a := answer{err: errCut}
 	switch f {
 	case passes:
@@ -222,11 +236,20 @@ func (w *World) do(c *call, f fate) {
 	c.answer <- a
 }
 
+// longestRead is how long a read may take and reach its end: it began with a
+// promise of three quarters of the grace, and then comes the drain.
+const longestRead = Grace/4*3 + Drain - time.Hour
+
 // effect makes a call happen.
 func (w *World) effect(c *call) (any, error) {
 	v, err := c.run()
-	if c.write && err == nil {
+	switch {
+	case c.write && err == nil:
 		w.judge.changed(c)
+	case c.op == "get" && !c.reading.IsZero() && errors.Is(err, bucket.ErrNotExist) && strings.HasPrefix(c.keys[0], "data/"):
+		if took := time.Since(c.reading); took < longestRead {
+			w.judge.wrong("a read met data that was deleted, %v after it had begun", took)
+		}
 	}
 	return v, err
 }
@@ -313,6 +336,12 @@ func (w *World) close() {
 		_ = p.Store.Close(context.Background())
 	}
 	synctest.Wait()
+}
+
+// passesAtOnce says that a call need not stop: see Config.Few.
+func (w *World) passesAtOnce(key string) bool {
+	return w.config.Few && (strings.HasPrefix(key, "leases/") || strings.HasPrefix(key, "stats/") ||
+		strings.HasPrefix(key, "nodes/") || strings.HasPrefix(key, "snapshots/"))
 }
 
 // page is how many keys a listing gives at a step.
