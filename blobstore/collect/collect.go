@@ -82,7 +82,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Every == 0 {
+	if o.Every <= 0 {
 		o.Every = 24 * time.Hour
 	}
 	if o.FullEvery == 0 {
@@ -138,7 +138,7 @@ func (c *Collector) Run(ctx context.Context, o RunOptions) (Report, error) {
 		return Report{}, err
 	}
 	var report Report
-	err = l.hold(ctx, func(ctx context.Context) (err error) {
+	err = l.hold(ctx, true, func(ctx context.Context) (err error) {
 		report, err = c.cycle(ctx, o)
 		return err
 	})

@@ -68,9 +68,9 @@ func (l *lease) change(ctx context.Context, until time.Time) error {
 }
 
 // hold calls do while it renews the lease, and gives it back then. When another
-// takes the lease over, the context that do gets ends: what do does would be
-// done twice.
-func (l *lease) hold(ctx context.Context, do func(context.Context) error) error {
+// takes the lease over, the context that do gets ends, since what do does would
+// be done twice; unless it is to be done regardless.
+func (l *lease) hold(ctx context.Context, regardless bool, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -85,7 +85,9 @@ func (l *lease) hold(ctx context.Context, do func(context.Context) error) error 
 			}
 			switch err := l.change(ctx, l.c.store.Clock().Now().UTC().Add(leaseTime)); {
 			case errors.Is(err, errHeld):
-				cancel(err)
+				if !regardless {
+					cancel(err)
+				}
 				return
 			case err != nil && ctx.Err() == nil:
 				l.c.log.Warn("the lease of the collection was not renewed", "error", err)
@@ -98,7 +100,7 @@ func (l *lease) hold(ctx context.Context, do func(context.Context) error) error 
 	}
 	cancel(nil)
 	<-done
-	giveBack, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	giveBack, stop := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 	defer stop()
 	if rerr := l.change(giveBack, l.c.store.Clock().Now().UTC()); rerr != nil && !errors.Is(rerr, errHeld) {
 		l.c.log.Warn("the lease of the collection was not given back: others wait for its end", "error", rerr)

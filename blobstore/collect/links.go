@@ -63,20 +63,20 @@ func damaged(err error) bool {
 	return errors.Is(err, record.ErrInvalid) || errors.Is(err, blobstore.ErrCorrupt)
 }
 
-// over counts a record that is over, and tells of it.
+// over counts a record that is over, and tells of it: it becomes a tombstone, or
+// its tombstone goes.
 func (c *cycle) over(f Finding, why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch f.Step {
-	case blobstore.Kept, "":
-		return
-	case blobstore.Removed:
+	switch {
+	case f.Step == blobstore.Removed:
 		why += ", and its tombstone is old enough to go"
 		c.report.Records++
-	}
-	if f.Kind == KindLink && f.Step == blobstore.Collected {
+	case f.Step != blobstore.Collected:
+		return
+	case f.Kind == KindLink:
 		c.report.Links++
 	}
-	f.Why = why
+	f.Step, f.Why = blobstore.Removed, why
 	c.tell(f)
 }

@@ -16,14 +16,16 @@ const (
 )
 
 // Loop runs a cycle every Options.Every until ctx ends, as long as no other
-// server does: see the lease. Failures are logged, and kept for Last.
+// server does: see the lease. Failures are logged, and kept for Last. The first
+// cycle that is due begins a while after Loop does.
 func (c *Collector) Loop(ctx context.Context) {
+	var wait time.Duration
 	for {
-		wait := c.turn(ctx)
 		wait += time.Duration(rand.Int64N(int64(c.options.Every)/jitterPart + 1))
-		if ctx.Err() != nil || c.store.Clock().Sleep(ctx, wait) != nil {
+		if c.store.Clock().Sleep(ctx, wait) != nil {
 			return
 		}
+		wait = c.turn(ctx)
 	}
 }
 
@@ -53,7 +55,7 @@ func (c *Collector) turn(ctx context.Context) time.Duration {
 		return retry
 	}
 	full := now.Sub(s.Full) >= c.options.FullEvery
-	err = l.hold(ctx, func(ctx context.Context) error {
+	err = l.hold(ctx, false, func(ctx context.Context) error {
 		// Somebody may have finished one between the look and the lease.
 		if s, err := c.stats(ctx); err != nil || c.due(&s).After(now) {
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/collect/runs"
 	"github.com/laminastore/lamina/blobstore/images"
+	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
 
@@ -148,6 +149,9 @@ func (c *cycle) root(ctx context.Context, n name) error {
 	case errors.Is(err, bucket.ErrNotExist): // its tombstone was removed since it was listed
 		return nil
 	case err != nil:
+		if errors.Is(err, record.ErrInvalid) {
+			err = fmt.Errorf("%w (lamina verify --repair makes room for it to be pushed again)", err)
+		}
 		return fmt.Errorf("link of manifest %s in repository %s: %w", d, n.repo, err)
 	case l.Gone:
 		if l.Since.Before(c.forgetBefore()) && c.store.Records().CanForget() {

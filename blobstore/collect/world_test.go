@@ -206,6 +206,20 @@ func (w *world) cycles(n int) {
 	}
 }
 
+// copy is a world of its own as this one is now, with one call after the other.
+// Nothing may go on in the background of this one.
+func (w *world) copy() *world {
+	w.t.Helper()
+	clock := storetest.NewClock()
+	clock.Turn(w.clock.Now().Sub(clock.Now()))
+	b := storetest.NewBucket(clock)
+	for key, content := range w.content() {
+		_, err := b.Put(context.Background(), key, strings.NewReader(content), int64(len(content)), bucket.Condition{})
+		w.must(err)
+	}
+	return serve(w.t, &hooked{Bucket: b}, clock, Options{Parallel: 1, Temp: w.options.Temp})
+}
+
 // finish runs cycles until all that is garbage now, or when a node has been
 // silent for long enough, can be gone.
 func (w *world) finish() {
