@@ -127,7 +127,7 @@ type Deleter interface {
 }
 
 // A Bucket is an object store. Features says which of the optional contracts
-// [ConditionalDeleter], [Presigner] and NotAfter it keeps.
+// [ConditionalDeleter], [Presigner], [Spooler] and NotAfter it keeps.
 type Bucket interface {
 	Reader
 	Writer

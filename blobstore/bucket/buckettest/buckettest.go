@@ -16,14 +16,11 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 )
 
-// Test runs the suite. open returns an empty bucket that nothing else uses; it
-// is called for every test, and what it needs to close it gives to t.Cleanup.
-// Tests run in parallel.
+// Test runs the suite, and Spool for a bucket.Spooler. open returns an empty
+// bucket that nothing else uses; it is called for every test, and what it needs
+// to close it gives to t.Cleanup. Tests run in parallel.
 func Test(t *testing.T, open func(t *testing.T) bucket.Bucket) {
-	for _, group := range []struct {
-		name  string
-		tests []test
-	}{
+	for _, group := range []group{
 		{"Key", keyTests},
 		{"Get", getTests},
 		{"Put", putTests},
@@ -36,15 +33,32 @@ func Test(t *testing.T, open func(t *testing.T) bucket.Bucket) {
 		{"Context", contextTests},
 		{"Bucket", bucketTests},
 	} {
-		t.Run(group.name, func(t *testing.T) {
-			for _, tt := range group.tests {
-				t.Run(tt.name, func(t *testing.T) {
-					t.Parallel()
-					tt.run(t, open(t))
-				})
-			}
-		})
+		group.run(t, open)
 	}
+	if _, spools := open(t).(bucket.Spooler); spools {
+		Spool(t, open)
+	}
+}
+
+// Spool runs what Test runs for a bucket.Spooler alone.
+func Spool(t *testing.T, open func(t *testing.T) bucket.Bucket) {
+	group{"Spool", spoolTests}.run(t, open)
+}
+
+type group struct {
+	name  string
+	tests []test
+}
+
+func (g group) run(t *testing.T, open func(t *testing.T) bucket.Bucket) {
+	t.Run(g.name, func(t *testing.T) {
+		for _, tt := range g.tests {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				tt.run(t, open(t))
+			})
+		}
+	})
 }
 
 type test struct {

@@ -60,8 +60,8 @@ func New(b bucket.Bucket) *Bucket {
 	return c
 }
 
-// Whole is b with those of the optional contracts bucket.ConditionalDeleter and
-// bucket.Presigner that the bucket inside keeps.
+// Whole is b with those of the optional contracts bucket.ConditionalDeleter,
+// bucket.Presigner and bucket.Spooler that the bucket inside keeps.
 func (b *Bucket) Whole() bucket.Bucket { return b.Bucket }
 
 // Snapshot returns the calls so far.

@@ -76,6 +76,55 @@ func TestAFullDisk(t *testing.T) {
 	}
 }
 
+// A spool that finds the disk full gives its room back when it is closed, and
+// what of it are parts stays.
+func TestASpoolOnAFullDisk(t *testing.T) {
+	b := openTest(t, mountTmpfs(t, "size=2m"))
+	const size = 128 << 10
+	fill := func(s bucket.Spool) {
+		t.Helper()
+		var err error
+		for i := 0; err == nil && i < 100; i++ {
+			_, err = s.Write(make([]byte, size))
+		}
+		if !errors.Is(err, bucket.ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	open := func() bucket.Spool {
+		t.Helper()
+		s, err := b.Spool(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	fill(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	if _, err := s.Write(make([]byte, 2*size)); err != nil {
+		t.Fatal(err)
+	}
+	id, parts, err := s.Parts(t.Context(), "a", size, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "b", strings.Repeat("b", 3*size)) // there is room
+	if _, err := b.CompleteMultipart(t.Context(), "a", id, parts, bucket.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if have := read(t, b, "a"); have != string(make([]byte, 2*size)) {
+		t.Errorf("a has %d bytes", len(have))
+	}
+}
+
 func TestADiskWithoutInodes(t *testing.T) {
 	dir := mountTmpfs(t, "nr_inodes=20")
 	b := openTest(t, dir)

@@ -3,7 +3,6 @@ package file
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -44,11 +43,8 @@ func (b *Bucket) createUpload(key, id string) error {
 		return err
 	}
 	defer all.Close()
-	if err := unix.Mkdirat(int(all.Fd()), id, 0o700); err != nil {
-		return os.NewSyscallError("mkdir", err)
-	}
-	up := &upload{b: b, id: id}
-	if up.dir, err = b.openFolder(path.Join(multipartDir, id)); err != nil {
+	up, err := b.newUpload(key, id, 0)
+	if err != nil {
 		return err
 	}
 	defer up.close()
@@ -57,17 +53,27 @@ func (b *Bucket) createUpload(key, id string) error {
 		return err
 	}
 	defer main.Close()
-	if up.table, err = up.open(tableName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL); err != nil {
-		return err
-	}
-	head := make([]byte, headerSize)
-	copy(head, tableMagic)
-	binary.LittleEndian.PutUint32(head[keyLengthAt:], uint32(len(key)))
-	copy(head[keyAt:], key)
-	if _, err := up.table.Write(head); err != nil {
-		return err
-	}
 	return syncAll(main.Sync, up.table.Sync, up.dir.Sync, all.Sync)
+}
+
+// newUpload makes the folder and the table of an upload whose parts in main have
+// size bytes, 0 if that is not known. The caller makes main, and syncs all.
+func (b *Bucket) newUpload(key, id string, size int64) (_ *upload, err error) {
+	if err := unix.Mkdirat(int(b.root.Fd()), path.Join(multipartDir, id), 0o700); err != nil {
+		return nil, os.NewSyscallError("mkdir", err)
+	}
+	up := &upload{b: b, id: id}
+	if up.dir, err = b.openFolder(path.Join(multipartDir, id)); err != nil {
+		return nil, err
+	}
+	if up.table, err = up.open(tableName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL); err == nil {
+		_, err = up.table.Write(tableHeader(key, size))
+	}
+	if err != nil {
+		up.close()
+		return nil, err
+	}
+	return up, nil
 }
 
 // PutPart implements bucket.Multiparter. Parts of one size are written to

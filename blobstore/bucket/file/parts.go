@@ -85,6 +85,16 @@ func decodeSlot(buf []byte) slot {
 
 func ownName(n int, etag bucket.ETag) string { return fmt.Sprintf("%d-%s", n, etag) }
 
+// tableHeader is the header of the table of an upload to key.
+func tableHeader(key string, unit int64) []byte {
+	head := make([]byte, headerSize)
+	copy(head, tableMagic)
+	binary.LittleEndian.PutUint64(head[unitAt:], uint64(unit))
+	binary.LittleEndian.PutUint32(head[keyLengthAt:], uint32(len(key)))
+	copy(head[keyAt:], key)
+	return head
+}
+
 // An upload is an open multipart upload.
 type upload struct {
 	b     *Bucket

@@ -53,14 +53,20 @@ const absent = "(absent)"
 type history struct {
 	// states that a key may be in: one, unless a write is under way or failed
 	states map[string][]string
-	// an upload that goes on when the power is back, with the parts that were
-	// acknowledged
+	// uploads that go on when the power is back, by their keys
+	uploads map[string]*resumed
+}
+
+// A resumed upload has the parts that were acknowledged.
+type resumed struct {
 	id    string
 	parts []bucket.Part
 	data  string
 }
 
-func newHistory() *history { return &history{states: map[string][]string{}} }
+func newHistory() *history {
+	return &history{states: map[string][]string{}, uploads: map[string]*resumed{}}
+}
 
 // write does what makes state of key, and notes what is known then.
 func (h *history) write(key, state string, do func() error) error {
@@ -104,6 +110,9 @@ func (h *history) workload(ctx context.Context, b *Bucket) error {
 			return h.write("new/folder/x", absent, func() error { return b.Delete(ctx, "new/folder/x") })
 		},
 		func() error { return h.begin(ctx, b, []string{"1111", "2222", "3", "44444"}) },
+		func() error { return h.spool(ctx, b, "new/spooled", "spooled") },
+		func() error { return h.spool(ctx, b, "new/too/spooled", large) },
+		func() error { return h.spoolParts(ctx, b, "up/spooled", []string{"1111222", "23333", "44445555"}) },
 		func() error { return h.upload(ctx, b, "up/whole", []string{"1111", "2222", "3"}) },
 		func() error { return h.upload(ctx, b, "up/joined", []string{"1", "22", "333"}) },
 		func() error { return h.upload(ctx, b, "a", []string{"22", "22"}) },
@@ -138,16 +147,60 @@ func (h *history) upload(ctx context.Context, b *Bucket, key string, parts []str
 }
 
 // begin puts parts of an upload that is completed by check.
-func (h *history) begin(ctx context.Context, b *Bucket, parts []string) (err error) {
-	if h.id, err = b.CreateMultipart(ctx, "up/resumed"); err != nil {
+func (h *history) begin(ctx context.Context, b *Bucket, parts []string) error {
+	id, err := b.CreateMultipart(ctx, "up/resumed")
+	if err != nil {
 		return err
 	}
+	up := &resumed{id: id}
+	h.uploads["up/resumed"] = up
 	for i, data := range parts {
-		part, err := b.PutPart(ctx, "up/resumed", h.id, i+1, strings.NewReader(data), int64(len(data)))
+		part, err := b.PutPart(ctx, "up/resumed", id, i+1, strings.NewReader(data), int64(len(data)))
 		if err != nil {
 			return err
 		}
-		h.parts, h.data = append(h.parts, part), h.data+data
+		up.parts, up.data = append(up.parts, part), up.data+data
+	}
+	return nil
+}
+
+func (h *history) spool(ctx context.Context, b *Bucket, key, data string) error {
+	s, err := b.Spool(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if _, err := io.WriteString(s, data); err != nil {
+		return err
+	}
+	return h.write(key, data, func() error {
+		_, err := s.Put(ctx, key, bucket.Condition{})
+		return err
+	})
+}
+
+// spoolParts makes parts of four bytes of each of data, which check completes.
+func (h *history) spoolParts(ctx context.Context, b *Bucket, key string, data []string) error {
+	s, err := b.Spool(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	whole := strings.Join(data, "")
+	for _, d := range data {
+		if _, err := io.WriteString(s, d); err != nil {
+			return err
+		}
+		id, parts, err := s.Parts(ctx, key, 4, false)
+		if err != nil {
+			return err
+		}
+		if h.uploads[key] == nil {
+			h.uploads[key] = &resumed{id: id}
+		}
+		up := h.uploads[key]
+		up.parts = append(up.parts, parts...)
+		up.data = whole[:4*len(up.parts)]
 	}
 	return nil
 }
@@ -177,11 +230,14 @@ func (h *history) check(ctx context.Context, b *Bucket) error {
 		}
 		errs = append(errs, err)
 	}
-	if h.parts != nil {
-		_, err := b.CompleteMultipart(ctx, "up/resumed", h.id, h.parts, bucket.Condition{})
-		have, err2 := contents(ctx, b, "up/resumed")
-		if err == nil && have != h.data {
-			err = fmt.Errorf("up/resumed is %.20q, want %.20q", have, h.data)
+	for key, up := range h.uploads {
+		if up.parts == nil {
+			continue
+		}
+		_, err := b.CompleteMultipart(ctx, key, up.id, up.parts, bucket.Condition{})
+		have, err2 := contents(ctx, b, key)
+		if err == nil && have != up.data {
+			err = fmt.Errorf("%s is %.20q, want %.20q", key, have, up.data)
 		}
 		errs = append(errs, err, err2)
 	}

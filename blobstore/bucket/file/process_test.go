@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,6 +44,23 @@ var children = map[string]func(ctx context.Context, b *Bucket) error{
 	},
 	"multipart": func(ctx context.Context, b *Bucket) error {
 		return multipart(ctx, b, "a", bucket.Condition{})
+	},
+	"spool": func(ctx context.Context, b *Bucket) error {
+		s, err := b.Spool(ctx)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		_, err = io.WriteString(s, "new")
+		var id string
+		var parts []bucket.Part
+		if err == nil {
+			id, parts, err = s.Parts(ctx, "a", 2, true)
+		}
+		if err = errors.Join(err, s.Close()); err == nil {
+			_, err = b.CompleteMultipart(ctx, "a", id, parts, bucket.Condition{})
+		}
+		return err
 	},
 	"multipart new": func(ctx context.Context, b *Bucket) error {
 		return multipart(ctx, b, "b", bucket.Condition{IfAbsent: true})
@@ -179,9 +197,9 @@ func TestAProcessKilledAtAnyStepIsNoObstacle(t *testing.T) {
 	if len(points) < 5 {
 		t.Fatalf("steps: %q", points)
 	}
-	for _, what := range []string{"put", "multipart"} {
+	for _, what := range []string{"put", "multipart", "spool"} {
 		for _, point := range points {
-			if what == "put" && point == "file-before-remove-upload" {
+			if what == "put" && point == "file-before-remove-upload" || what != "spool" && point == "file-before-adopt" {
 				continue
 			}
 			t.Run(what+"/"+point, func(t *testing.T) {

@@ -65,8 +65,9 @@ type Observer interface {
 }
 
 // New returns b with o told of its calls. It keeps those of the optional
-// contracts bucket.ConditionalDeleter and bucket.Presigner that b keeps;
-// presigning is no call.
+// contracts bucket.ConditionalDeleter, bucket.Presigner and bucket.Spooler that b
+// keeps; presigning is no call, and of a spool what gives the bytes a name is one:
+// a Put, or a Part for all parts that are made at once.
 func New(b bucket.Bucket, o Observer) bucket.Bucket { return whole(&observed{b, o}) }
 
 type observed struct {

@@ -87,6 +87,55 @@ func TestContract(t *testing.T) {
 	buckettest.Test(t, func(*testing.T) bucket.Bucket { return observe.New(memory.New(memory.Options{}), &notes{}) })
 }
 
+func openFolder(t *testing.T) *file.Bucket {
+	t.Helper()
+	folder, err := file.Open(t.TempDir(), file.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = folder.Close() })
+	return folder
+}
+
+func TestSpoolContract(t *testing.T) {
+	buckettest.Spool(t, func(t *testing.T) bucket.Bucket { return observe.New(openFolder(t), &notes{}) })
+}
+
+// Bytes in a spool cost nothing until they get a name.
+func TestNamesGivenToSpoolsAreTold(t *testing.T) {
+	n := &notes{}
+	b := observe.New(openFolder(t), n)
+	for _, step := range []func(s bucket.Spool) error{
+		func(s bucket.Spool) error {
+			_, err := s.Put(t.Context(), "a/b", bucket.Condition{})
+			return err
+		},
+		func(s bucket.Spool) error {
+			_, _, err := s.Parts(t.Context(), "m", 2, false)
+			return err
+		},
+		func(s bucket.Spool) error {
+			_, _, err := s.Parts(t.Context(), "m", 2, false)
+			if err == nil {
+				_, _, err = s.Parts(t.Context(), "m", 2, true)
+			}
+			return err
+		},
+	} {
+		s, err := b.(bucket.Spooler).Spool(t.Context())
+		if err == nil {
+			_, err = s.Write([]byte("hello"))
+		}
+		if err == nil {
+			err = step(s)
+		}
+		if err = errors.Join(err, s.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	n.expect(t, "put a/b 5 ok", "part m 4 ok", "part m 4 ok", "part m 1 ok")
+}
+
 func TestEachCallIsToldOnce(t *testing.T) {
 	n := &notes{}
 	b := observe.New(memory.New(memory.Options{}), n)
@@ -205,11 +254,7 @@ func TestFailuresAreToldAndTheContextIsTheObservers(t *testing.T) {
 // What a bucket can do beyond the contract is found by type assertion: through
 // the decorator it is there when it is there inside, and not otherwise.
 func TestOptionalContractsAreThoseOfTheBucketInside(t *testing.T) {
-	folder, err := file.Open(t.TempDir(), file.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer folder.Close()
+	folder := openFolder(t)
 	type deletes struct {
 		bucket.Bucket
 		bucket.ConditionalDeleter
@@ -222,16 +267,33 @@ func TestOptionalContractsAreThoseOfTheBucketInside(t *testing.T) {
 		deletes
 		bucket.Presigner
 	}
+	type spools struct {
+		bucket.Bucket
+		bucket.Spooler
+	}
+	type spoolsAndPresigns struct {
+		spools
+		bucket.Presigner
+	}
+	type all struct {
+		both
+		bucket.Spooler
+	}
 	m := memory.New(memory.Options{})
 	for name, b := range map[string]bucket.Bucket{
 		"memory": m, "file": folder, "neither": broken{m},
 		"deletes": deletes{Bucket: m}, "presigns": presigns{Bucket: m}, "both": both{deletes{Bucket: m}, nil},
+		"spools": spools{Bucket: m}, "spools and presigns": spoolsAndPresigns{spools{Bucket: m}, nil}, "all": all{both: both{deletes{Bucket: m}, nil}},
 	} {
 		_, deletes := b.(bucket.ConditionalDeleter)
 		_, presigns := b.(bucket.Presigner)
 		o := observe.New(b, &notes{})
 		if _, ok := o.(bucket.ConditionalDeleter); ok != deletes {
 			t.Errorf("%s: deletes conditionally: %v, and observed %v", name, deletes, ok)
+		}
+		_, spools := b.(bucket.Spooler)
+		if _, ok := o.(bucket.Spooler); ok != spools {
+			t.Errorf("%s: spools: %v, and observed %v", name, spools, ok)
 		}
 		if _, ok := o.(bucket.Presigner); ok != presigns {
 			t.Errorf("%s: presigns: %v, and observed %v", name, presigns, ok)

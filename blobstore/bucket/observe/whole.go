@@ -9,6 +9,42 @@ import (
 // whole returns b with the optional contracts that the bucket inside keeps. They
 // are found by type assertion, so b must not have a method that does nothing.
 func whole(b *observed) bucket.Bucket {
+	sp, spools := b.Bucket.(bucket.Spooler)
+	if !spools {
+		return remote(b)
+	}
+	d, deletes := b.Bucket.(bucket.ConditionalDeleter)
+	p, presigns := b.Bucket.(bucket.Presigner)
+	s := spooler{b, sp}
+	switch {
+	case deletes && presigns:
+		return struct {
+			*observed
+			spooler
+			deleter
+			bucket.Presigner
+		}{b, s, deleter{b, d}, p}
+	case deletes:
+		return struct {
+			*observed
+			spooler
+			deleter
+		}{b, s, deleter{b, d}}
+	case presigns:
+		return struct {
+			*observed
+			spooler
+			bucket.Presigner
+		}{b, s, p}
+	}
+	return struct {
+		*observed
+		spooler
+	}{b, s}
+}
+
+// remote is whole for a bucket that is no bucket.Spooler.
+func remote(b *observed) bucket.Bucket {
 	d, deletes := b.Bucket.(bucket.ConditionalDeleter)
 	p, presigns := b.Bucket.(bucket.Presigner)
 	switch {
