@@ -54,7 +54,7 @@ func (u *Upload) finish(ctx context.Context, r io.Reader, d digest.Digest) (Blob
 	}
 	defer func() { a.close() }()
 	if err = a.readFrom(ctx, r); err == nil {
-		err = errors.Join(a.sendLast(ctx, d), a.settle())
+		err = errors.Join(a.sendLast(ctx, d), a.settle(), a.endParts(ctx))
 	}
 	if err == nil && a.nothingNew() && (d.Algorithm() != a.record.Algorithm || sum(a.record.Algorithm, ss.hash) != d) {
 		// Another server may have what is missing.
@@ -79,11 +79,14 @@ func (u *Upload) finish(ctx context.Context, r io.Reader, d digest.Digest) (Blob
 // sendLast sends what is left as the last part, while earlier ones are on their
 // way, if it is certain that nothing comes after it: all of d is here.
 func (a *appender) sendLast(ctx context.Context, d digest.Digest) error {
-	if len(a.record.Parts)+len(a.sent) == 0 || len(a.rest()) == 0 || d.Algorithm() != a.record.Algorithm || sum(a.record.Algorithm, a.ss.hash) != d {
+	if len(a.record.Parts)+len(a.sent) == 0 || a.waiting() == 0 || d.Algorithm() != a.record.Algorithm || sum(a.record.Algorithm, a.ss.hash) != d {
 		return nil
 	}
 	if total := a.total(); a.record.Size > 0 && total != a.record.Size {
 		return nil // publish says so
+	}
+	if a.spool != nil {
+		return a.spoolLast(ctx)
 	}
 	if a.part == nil {
 		if err := a.takePart(ctx); err != nil {
@@ -93,9 +96,31 @@ func (a *appender) sendLast(ctx context.Context, d digest.Digest) error {
 	return a.ship(ctx)
 }
 
+// spoolLast is sendLast for a spool that has parts already.
+func (a *appender) spoolLast(ctx context.Context) error {
+	if a.n > 0 {
+		if err := a.pourChunk(); err != nil {
+			return err
+		}
+	}
+	err := a.spoolParts(ctx, true)
+	if err == nil {
+		a.dropSpool()
+	}
+	return err
+}
+
+// endParts ends a spool of parts that sendLast has left.
+func (a *appender) endParts(ctx context.Context) error {
+	if a.record.Multipart == "" {
+		return nil
+	}
+	return a.partition(ctx, true)
+}
+
 // total is how many bytes have come, in bytes.
 func (a *appender) total() int64 {
-	n := a.record.Offset + int64(len(a.rest()))
+	n := a.record.Offset + a.waiting()
 	for _, p := range a.sent {
 		n += p.bytes
 	}
@@ -104,13 +129,13 @@ func (a *appender) total() int64 {
 
 // nothingNew says that no bytes came since the record was written.
 func (a *appender) nothingNew() bool {
-	return len(a.rest()) == 0 && a.record.Offset == a.ss.record.Offset
+	return a.waiting() == 0 && a.record.Offset == a.ss.record.Offset
 }
 
 // publish checks what has come, makes it a blob, and ends the upload.
 func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 	s, ss := a.s, a.ss
-	total := a.record.Offset + int64(len(a.rest()))
+	total := a.record.Offset + a.waiting()
 	if a.record.Size > 0 && total != a.record.Size {
 		return Blob{}, fail(ErrSizeMismatch, ss.id, "%d bytes came, %d were announced", total, a.record.Size).remedy("send all of it")
 	}
@@ -133,19 +158,18 @@ func (a *appender) publish(ctx context.Context, d digest.Digest) (Blob, error) {
 	if err != nil {
 		return Blob{}, err
 	}
-	s.vouch(m, ss.tags)
+	s.vouch(m)
 	ss.record = a.record
 	s.end(ss, ss.leftover(d, m.data, certain))
 	return b, nil
 }
 
-// vouch remembers the tags of data that has just become a blob's: of its bytes
-// if they are here, or of its parts.
-func (s *Store) vouch(m made, parts [][]byte) {
-	if m.bytes != nil {
-		parts = [][]byte{s.voucher.tags(m.bytes, 0)}
+// vouch remembers the tags of data that has just become a blob's.
+func (s *Store) vouch(m made) {
+	if len(m.tags) == 0 && m.bytes != nil {
+		m.tags = s.voucher.tags(m.bytes, 0)
 	}
-	s.voucher.keep(m.data, m.size, slices.Concat(parts...))
+	s.voucher.keep(m.data, m.size, m.tags)
 }
 
 func mismatch(want, got digest.Digest, size int64) *Error {
@@ -160,18 +184,26 @@ type made struct {
 	inline []byte // the bytes, for the record
 	data   dataID // or where they are
 	bytes  []byte // the bytes if they are still in memory
+	tags   []byte // the voucher's, if it has them
 }
 
 // assemble brings what has come into the form in which it is kept.
 func (a *appender) assemble(ctx context.Context, d digest.Digest) (made, error) {
 	s, r := a.s, &a.record
-	m := made{size: r.Offset + int64(len(a.rest()))}
+	m := made{size: r.Offset + a.waiting()}
 	if len(r.Parts) > 0 {
 		m.data = r.Data
-		return m, a.complete(ctx, d, m.size)
+		err := a.complete(ctx, d, m.size)
+		m.tags = slices.Concat(a.ss.tags...)
+		return m, err
 	}
-	if len(r.Tail) == 1 && len(a.rest()) == 0 && r.Tail[0].Data != "" {
-		m.data = r.Tail[0].Data // the only piece is the blob
+	if a.spool != nil {
+		if err := a.storeFirst(ctx); err != nil {
+			return m, err
+		}
+	}
+	if len(r.Tail) == 1 && a.waiting() == 0 && r.Tail[0].Data != "" {
+		m.data, m.tags = r.Tail[0].Data, r.Tail[0].tags // the only piece is the blob
 		m.bytes, _ = s.recent.Get(m.data)
 		return m, nil
 	}
@@ -267,18 +299,11 @@ func (s *Store) checkMade(ctx context.Context, m made, d digest.Digest) error {
 		}
 		return nil
 	}
-	src, _, err := s.bucket.Get(ctx, dataKey(m.data), 0, -1)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
 	h, err := newHash(d.Algorithm())
 	if err != nil {
 		return err
 	}
-	buf := chunks.Get().(*[chunkSize]byte)
-	defer chunks.Put(buf)
-	if _, err := io.CopyBuffer(onlyWriter{h}, onlyReader{src}, buf[:]); err != nil {
+	if err := s.hashData(ctx, m.data, h); err != nil {
 		return err
 	}
 	if got := sum(d.Algorithm(), h); got != d {

@@ -9,45 +9,85 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 )
 
-// storeFirst writes a short first piece to the name the record has for it. The
-// record stays as it is.
+// storeFirst writes the first piece to the name the record has for it, and takes
+// it into the session. The record in the bucket stays as it is.
 func (a *appender) storeFirst(ctx context.Context) error {
-	b, id := a.rest(), a.record.First
-	_, err := a.s.bucket.Put(ctx, dataKey(id), bytes.NewReader(b), int64(len(b)), bucket.Condition{IfAbsent: true})
+	p, err := a.putFirst(ctx)
 	if errors.Is(err, bucket.ErrPrecondition) { // our own write, or another server's: look
 		want := sum(a.record.Algorithm, a.ss.hash)
+		a.dropSpool()
+		a.dropBuffer()
 		if lerr := a.s.load(ctx, a.ss); lerr != nil {
 			return lerr
 		}
-		a.record = a.ss.record
 		if sum(a.record.Algorithm, a.ss.hash) == want {
-			return nil
+			err = nil
 		}
-		// The record is as it was at the start; the state is that of the other's piece.
-		state, serr := saveHash(a.ss.hash)
-		if serr != nil {
-			return serr
-		}
-		a.record.Hash = state
-		return err
-	}
-	if err != nil {
+	} else if err == nil {
+		uploadPieceSent.Hit()
+		p.Alone = true
+		a.rememberFirst(p.Size)
+		a.dropSpool()
+		a.dropBuffer()
+		a.ss.record.Tail, a.ss.record.Offset = []piece{p}, p.Size
+	} else {
 		a.ss.doubt = true
 		return err
 	}
-	uploadPieceSent.Hit()
-	a.s.remember(id, b)
-	a.ss.record.Tail = []piece{{Data: id, Size: int64(len(b)), Alone: true, Check: checkOf(b)}}
-	a.ss.record.Offset = int64(len(b))
-	return nil
+	// The record is as it was at the start; the state is that behind the piece.
+	a.record = a.ss.record
+	state, serr := saveHash(a.ss.hash)
+	if serr != nil {
+		return serr
+	}
+	a.record.Hash = state
+	return err
+}
+
+// putFirst writes all that waits, from memory or the spool.
+func (a *appender) putFirst(ctx context.Context) (piece, error) {
+	p, absent := piece{Data: a.record.First, Size: a.waiting()}, bucket.Condition{IfAbsent: true}
+	if a.spool == nil {
+		b := a.rest()
+		p.Check = checkOf(b)
+		_, err := a.s.bucket.Put(ctx, dataKey(p.Data), bytes.NewReader(b), p.Size, absent)
+		return p, err
+	}
+	if a.n > 0 {
+		if err := a.pourChunk(); err != nil {
+			return p, err
+		}
+	}
+	if p.tags = a.spool.tags; p.Size <= a.firstMost { // else nothing comes behind it
+		p.Check = uint64(a.spool.crc) + 1
+	}
+	_, err := a.spool.to.Put(ctx, dataKey(p.Data), absent)
+	return p, err
+}
+
+// rememberFirst is remember for what putFirst has written.
+func (a *appender) rememberFirst(size int64) {
+	if size > a.s.mostRemembered() {
+		return
+	}
+	b := a.rest()
+	if a.spool != nil {
+		b = make([]byte, size)
+		if a.spool.read(a.s.voucher, b, 0) != nil {
+			return // whoever needs it reads it from the bucket
+		}
+		a.s.recent.Put(a.record.First, b, size)
+		return
+	}
+	a.s.remember(a.record.First, b)
 }
 
 // pieceAhead begins to write what is left to where the record's next piece
 // goes, while parts are on their way, and returns what waits for it. If these do
 // not arrive the piece is the sweep's.
-func (a *appender) pieceAhead(ctx context.Context, cause error) (wait func()) {
+func (a *appender) pieceAhead(ctx context.Context, keep bool) (wait func()) {
 	b, id := a.rest(), a.record.Next
-	if len(a.sent) == 0 || len(b) <= MaxInline || errors.Is(cause, ErrSizeMismatch) || errors.Is(cause, ErrTooLarge) {
+	if len(a.sent) == 0 || len(b) <= MaxInline || !keep {
 		return func() {}
 	}
 	done := make(chan error, 1)

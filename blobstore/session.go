@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"hash"
+	"hash/crc32"
+	"io"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -127,19 +129,11 @@ func (s *Store) load(ctx context.Context, ss *session) error {
 		info, err := s.bucket.Stat(ctx, dataKey(r.First))
 		if err == nil {
 			first := piece{Data: r.First, Size: info.Size, Alone: true}
-			b, err := s.buffers.get(ctx)
-			if err != nil {
+			crc := crc32.New(castagnoli)
+			if err := s.hashData(ctx, r.First, io.MultiWriter(h, crc)); err != nil {
 				return err
 			}
-			defer s.buffers.put(b)
-			if first.Size > int64(len(b)) {
-				return fail(ErrCorrupt, dataKey(r.First), "%d bytes where a short piece was expected", first.Size)
-			}
-			if err := s.readPiece(ctx, first, b[:first.Size]); err != nil {
-				return err
-			}
-			h.Write(b[:first.Size])
-			first.Check = checkOf(b[:first.Size]) // of what was hashed
+			first.Check = uint64(crc.Sum32()) + 1 // of what was hashed
 			r.Tail, r.Offset, shared = []piece{first}, first.Size, true
 		} else if !gone(err) {
 			return err

@@ -42,52 +42,60 @@ var sizes = []int{0, 1, blobstore.MaxInline, blobstore.MaxInline + 1, 256 << 10,
 
 func TestBlobsOfEverySizeComeBackByEveryWay(t *testing.T) {
 	for _, alg := range []digest.Algorithm{digest.SHA256, digest.SHA512} {
-		for i, n := range sizes {
+		for _, n := range sizes {
 			t.Run(fmt.Sprintf("%s/%d", alg, n), func(t *testing.T) {
 				s, _, _ := newStore(t)
-				for way, put := range map[string]func(b []byte, d digest.Digest) error{
-					"put": func(b []byte, d digest.Digest) error {
-						_, err := s.Put(t.Context(), repo, d, int64(len(b)), bytes.NewReader(b))
-						return err
-					},
-					"put of unknown size": func(b []byte, d digest.Digest) error {
-						_, err := s.Put(t.Context(), repo, d, -1, iotest.HalfReader(bytes.NewReader(b)))
-						return err
-					},
-					"append and commit": func(b []byte, d digest.Digest) error {
-						u := start(t, s)
-						if off, err := u.Append(t.Context(), 0, bytes.NewReader(b)); err != nil || off != int64(len(b)) {
-							return fmt.Errorf("at %d: %w", off, err)
-						}
-						_, err := u.Commit(t.Context(), d)
-						return err
-					},
-					"finish": func(b []byte, d digest.Digest) error {
-						_, err := start(t, s).Finish(t.Context(), 0, bytes.NewReader(b), d)
-						return err
-					},
-					"append and finish": func(b []byte, d digest.Digest) error {
-						u := start(t, s)
-						half := len(b) / 2
-						if _, err := u.Append(t.Context(), -1, bytes.NewReader(b[:half])); err != nil {
-							return err
-						}
-						_, err := u.Finish(t.Context(), int64(half), bytes.NewReader(b[half:]), d)
-						return err
-					},
-				} {
-					b, _ := blob(n, uint64(i)+uint64(len(way))<<8)
-					d := alg.FromBytes(b)
-					if err := put(b, d); err != nil {
-						t.Fatalf("%s: %v", way, err)
-					}
-					mustRead(t, s, d, b)
-					got, err := s.ReadAll(t.Context(), d, 1<<30)
-					if err != nil || !bytes.Equal(got, b) {
-						t.Fatalf("%s: read all: %v", way, err)
-					}
-				}
+				everyWay(t, s, alg, n)
 			})
+			t.Run(fmt.Sprintf("on a disk/%s/%d", alg, n), func(t *testing.T) {
+				b, c := newFolder(t)
+				everyWay(t, open(t, b, options(c)), alg, n)
+			})
+		}
+	}
+}
+
+func everyWay(t *testing.T, s *blobstore.Store, alg digest.Algorithm, n int) {
+	for way, put := range map[string]func(b []byte, d digest.Digest) error{
+		"put": func(b []byte, d digest.Digest) error {
+			_, err := s.Put(t.Context(), repo, d, int64(len(b)), bytes.NewReader(b))
+			return err
+		},
+		"put of unknown size": func(b []byte, d digest.Digest) error {
+			_, err := s.Put(t.Context(), repo, d, -1, iotest.HalfReader(bytes.NewReader(b)))
+			return err
+		},
+		"append and commit": func(b []byte, d digest.Digest) error {
+			u := start(t, s)
+			if off, err := u.Append(t.Context(), 0, bytes.NewReader(b)); err != nil || off != int64(len(b)) {
+				return fmt.Errorf("at %d: %w", off, err)
+			}
+			_, err := u.Commit(t.Context(), d)
+			return err
+		},
+		"finish": func(b []byte, d digest.Digest) error {
+			_, err := start(t, s).Finish(t.Context(), 0, bytes.NewReader(b), d)
+			return err
+		},
+		"append and finish": func(b []byte, d digest.Digest) error {
+			u := start(t, s)
+			half := len(b) / 2
+			if _, err := u.Append(t.Context(), -1, bytes.NewReader(b[:half])); err != nil {
+				return err
+			}
+			_, err := u.Finish(t.Context(), int64(half), bytes.NewReader(b[half:]), d)
+			return err
+		},
+	} {
+		b, _ := blob(n, uint64(len(alg))+uint64(len(way))<<8)
+		d := alg.FromBytes(b)
+		if err := put(b, d); err != nil {
+			t.Fatalf("%s: %v", way, err)
+		}
+		mustRead(t, s, d, b)
+		got, err := s.ReadAll(t.Context(), d, 1<<30)
+		if err != nil || !bytes.Equal(got, b) {
+			t.Fatalf("%s: read all: %v", way, err)
 		}
 	}
 }
@@ -96,13 +104,18 @@ func TestBlobsOfEverySizeComeBackByEveryWay(t *testing.T) {
 // any two of them: the blob is what was sent.
 func TestUploadGoesOnAnywhere(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
+		var b bucket.Bucket
 		c := newClock()
-		b := newBucket(c)
+		if rapid.IntRange(0, 3).Draw(rt, "on a disk") == 0 {
+			b, c = newFolder(t)
+		} else {
+			b = newBucket(c)
+		}
 		servers := make([]*blobstore.Store, 3)
 		for i := range servers {
 			servers[i] = blobstore.New(b, options(c))
 		}
-		n := rapid.SampledFrom([]int{0, 1000, 70_000, 300_000, partSize, 2_000_000}).Draw(rt, "size")
+		n := rapid.SampledFrom([]int{0, 1000, 70_000, 300_000, partSize, 2_000_000, 20 * partSize}).Draw(rt, "size")
 		data, d := blob(n, 1)
 		ctx := context.Background()
 		u, err := servers[0].StartUpload(ctx, repo, blobstore.UploadOptions{})
@@ -111,7 +124,7 @@ func TestUploadGoesOnAnywhere(t *testing.T) {
 		}
 		off := 0
 		for off < n {
-			k := min(n-off, rapid.SampledFrom([]int{1, 100, 50_000, 65_536, 65_537, 200_000, partSize - 1, partSize, 600_000, 2_000_000}).Draw(rt, "chunk"))
+			k := min(n-off, rapid.SampledFrom([]int{1, 100, 50_000, 65_536, 65_537, 200_000, partSize - 1, partSize, 600_000, 2_000_000, 18 * partSize}).Draw(rt, "chunk"))
 			i := rapid.IntRange(0, 2).Draw(rt, "server")
 			if rapid.IntRange(0, 4).Draw(rt, "restart") == 0 {
 				servers[i] = blobstore.New(b, options(c))
@@ -375,15 +388,69 @@ func (f *faulty) CompleteMultipart(ctx context.Context, key, id string, parts []
 	return info, result(what, err)
 }
 
+// Spool passes what the bucket inside is on.
+func (f faultyDisk) Spool(ctx context.Context) (bucket.Spool, error) {
+	s, err := f.Bucket.(bucket.Spooler).Spool(ctx)
+	return &faultySpool{s, f.faulty}, err
+}
+
+// A faultyDisk is a faulty bucket.Spooler.
+type faultyDisk struct{ *faulty }
+
+type faultySpool struct {
+	bucket.Spool
+	f *faulty
+}
+
+func (s *faultySpool) Write(p []byte) (int, error) {
+	if s.f.next("write", "") != "" {
+		return 0, bucket.ErrUnavailable
+	}
+	return s.Spool.Write(p)
+}
+
+func (s *faultySpool) Put(ctx context.Context, key string, cond bucket.Condition) (bucket.Info, error) {
+	what := s.f.next("put", key)
+	if what == "down" {
+		return bucket.Info{}, bucket.ErrUnavailable
+	}
+	info, err := s.Spool.Put(ctx, key, cond)
+	return info, result(what, err)
+}
+
+// Parts has no effect when it fails: there is no answer that could be lost.
+func (s *faultySpool) Parts(ctx context.Context, key string, size int64, last bool) (string, []bucket.Part, error) {
+	if s.f.next("parts", key) != "" {
+		return "", nil, bucket.ErrUnavailable
+	}
+	return s.Spool.Parts(ctx, key, size, last)
+}
+
 // Whichever write fails, in whichever way: the client goes on where it is told
 // to, with the same server or another, and gets its blob.
 func TestEveryWriteMayFail(t *testing.T) {
-	for _, n := range []int{1000, 200_000, partSize + 1000, 5*partSize + 100_000} {
+	everyWriteMayFail(t, []int{1000, 200_000, partSize + 1000, 5*partSize + 100_000}, func() (bucket.Bucket, *faulty, *clock) {
+		c := newClock()
+		f := &faulty{Bucket: newBucket(c)}
+		return f, f, c
+	})
+}
+
+func TestEveryWriteToADiskMayFail(t *testing.T) {
+	everyWriteMayFail(t, []int{600_000, 2*partSize + 300_000, 17*partSize + 300_000}, func() (bucket.Bucket, *faulty, *clock) {
+		b, c := newFolder(t)
+		f := &faulty{Bucket: b}
+		return faultyDisk{f}, f, c
+	})
+}
+
+func everyWriteMayFail(t *testing.T, sizes []int, make func() (bucket.Bucket, *faulty, *clock)) {
+	for _, n := range sizes {
 		for _, what := range []string{"lost", "412", "down"} {
 			for at := 1; ; at++ {
-				c := newClock()
-				f := &faulty{Bucket: newBucket(c), fail: func(int, string, string) string { return "" }}
-				s, other := blobstore.New(f, options(c)), blobstore.New(f, options(c))
+				b, f, c := make()
+				f.fail = func(int, string, string) string { return "" }
+				s, other := blobstore.New(b, options(c)), blobstore.New(b, options(c))
 				data, d := blob(n, uint64(at))
 				u := start(t, s)
 				f.n = 0

@@ -43,7 +43,7 @@ type uploadRecord struct {
 	Multipart string        `json:"multipart,omitempty"` // the bucket's id
 	Parts     []bucket.Part `json:"parts,omitempty"`
 	// Tail follows the parts: pieces that are too short for a part, together
-	// shorter than one.
+	// shorter than one. Only a piece that is all there is may be longer.
 	Tail []piece `json:"tail,omitempty"`
 	// Left is what the upload has no use for any more: pieces that are in a part
 	// by now, and names at which somebody was before us.
@@ -64,6 +64,11 @@ type piece struct {
 	// bytes were hashed for the blob's digest when they came, and are read
 	// again to become part of it: what is read must be what came.
 	Check uint64 `json:"check,omitempty"`
+	// From is where in Data the piece begins: what is before it has been copied
+	// into parts.
+	From int64 `json:"from,omitempty"`
+
+	tags []byte // the voucher's, of all of Data, if this process has written it
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -128,11 +133,11 @@ func (s *Store) readPiece(ctx context.Context, p piece, b []byte) error {
 		copy(b, p.Inline)
 		return nil
 	}
-	if recent, ok := s.recent.Get(p.Data); ok && len(recent) == len(b) {
-		copy(b, recent)
+	if recent, ok := s.recent.Get(p.Data); ok && int64(len(recent)) >= p.From+p.Size {
+		copy(b, recent[p.From:])
 		return nil
 	}
-	src, _, err := s.bucket.Get(ctx, dataKey(p.Data), 0, -1)
+	src, _, err := s.bucket.Get(ctx, dataKey(p.Data), p.From, p.Size)
 	if err != nil {
 		return err
 	}
@@ -149,13 +154,15 @@ func (s *Store) readPiece(ctx context.Context, p piece, b []byte) error {
 // remember keeps a copy of data that was just written, for whoever needs it at
 // once, and returns it; nil when it is too large for that.
 func (s *Store) remember(id dataID, b []byte) []byte {
-	if int64(len(b)) > s.options.RecentBytes/3 {
+	if int64(len(b)) > s.mostRemembered() {
 		return nil
 	}
 	b = bytes.Clone(b)
 	s.recent.Put(id, b, int64(len(b)))
 	return b
 }
+
+func (s *Store) mostRemembered() int64 { return s.options.RecentBytes / 3 }
 
 // readTail reads all pieces into b, which has their size.
 func (s *Store) readTail(ctx context.Context, tail []piece, b []byte) error {
