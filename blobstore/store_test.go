@@ -3,6 +3,7 @@ package blobstore_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -105,10 +106,10 @@ const partSize = 512 << 10
 // blob returns n bytes that differ with the seed, and their digest.
 func blob(n int, seed uint64) ([]byte, digest.Digest) {
 	b := make([]byte, n)
-	r := rand.New(rand.NewPCG(seed, uint64(n)))
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	binary.LittleEndian.PutUint64(key[8:], uint64(n))
+	_, _ = rand.NewChaCha8(key).Read(b) // never fails
 	return b, digest.FromBytes(b)
 }
 

@@ -429,7 +429,7 @@ func (s *faultySpool) Parts(ctx context.Context, key string, size int64, last bo
 // Whichever write fails, in whichever way: the client goes on where it is told
 // to, with the same server or another, and gets its blob.
 func TestEveryWriteMayFail(t *testing.T) {
-	everyWriteMayFail(t, []int{1000, 200_000, partSize + 1000, 5*partSize + 100_000}, func() (bucket.Bucket, *faulty, *clock) {
+	everyWriteMayFail(t, partSize, []int{1000, 200_000, partSize + 1000, 5*partSize + 100_000}, func() (bucket.Bucket, *faulty, *clock) {
 		c := newClock()
 		f := &faulty{Bucket: newBucket(c)}
 		return f, f, c
@@ -437,20 +437,23 @@ func TestEveryWriteMayFail(t *testing.T) {
 }
 
 func TestEveryWriteToADiskMayFail(t *testing.T) {
-	everyWriteMayFail(t, []int{600_000, 2*partSize + 300_000, 17*partSize + 300_000}, func() (bucket.Bucket, *faulty, *clock) {
+	const part = 256 << 10
+	everyWriteMayFail(t, part, []int{part + 1000, 2*part + 1000, 17*part + 1000}, func() (bucket.Bucket, *faulty, *clock) {
 		b, c := newFolder(t)
 		f := &faulty{Bucket: b}
 		return faultyDisk{f}, f, c
 	})
 }
 
-func everyWriteMayFail(t *testing.T, sizes []int, make func() (bucket.Bucket, *faulty, *clock)) {
+func everyWriteMayFail(t *testing.T, part int64, sizes []int, make func() (bucket.Bucket, *faulty, *clock)) {
 	for _, n := range sizes {
 		for _, what := range []string{"lost", "412", "down"} {
 			for at := 1; ; at++ {
 				b, f, c := make()
 				f.fail = func(int, string, string) string { return "" }
-				s, other := blobstore.New(b, options(c)), blobstore.New(b, options(c))
+				o := options(c)
+				o.PartSize = part
+				s, other := blobstore.New(b, o), blobstore.New(b, o)
 				data, d := blob(n, uint64(at))
 				u := start(t, s)
 				f.n = 0
