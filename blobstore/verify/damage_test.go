@@ -173,3 +173,27 @@ func TestBlobThatNoImageNames(t *testing.T) {
 		t.Fatalf("%+v", f)
 	}
 }
+
+// A blob with two copies, one of them bad, can be read all the time.
+func TestOneOfTwoCopies(t *testing.T) {
+	w := inMemory(t)
+	i := w.image(repo, "a", "v1")
+	first := w.data(large(i))
+	second := w.store.NewID()
+	w.set(blobstore.DataPrefix+second, w.get(first))
+	key := blobstore.BlobKey(large(i))
+	id := strings.TrimPrefix(first, blobstore.DataPrefix)
+	w.set(key, []byte(strings.Replace(string(w.get(key)), `"`+id+`"`, `"`+id+`","`+second+`"`, 1)))
+	w.clean()
+	w.flip(first)
+	f := only(t, w.run(verify.RunOptions{}))
+	if f.Kind != verify.Damaged || f.Done != verify.Quarantined || !strings.Contains(f.Problem, "another copy is sound") {
+		t.Fatalf("%+v", f)
+	}
+	w.must(w.pull(repo, i, "v1"))
+	w.clean()
+	w.remove(blobstore.DataPrefix + second)
+	if f := only(t, w.run(verify.RunOptions{})); f.Kind != verify.Lost {
+		t.Fatalf("%+v", f)
+	}
+}

@@ -25,7 +25,7 @@ func isUnknown(err error) bool { return errors.Is(err, blobstore.ErrBlobUnknown)
 // records looks at the records that are no blob's and no repository's.
 func (r *run) records(ctx context.Context) error {
 	r.phase("records", 0)
-	for _, prefix := range []string{"catalog/", "layers/", "leases/", "nodes/", "snapshots/", "stats/", blobstore.UploadPrefix} {
+	for _, prefix := range []string{"catalog/", "keys/", layers.Prefix, "leases/", "nodes/", "realms/", "snapshots/", "stats/", blobstore.UploadPrefix} {
 		look := r.lookRecord
 		switch prefix {
 		case layers.Prefix:

@@ -18,7 +18,7 @@ import (
 const maxCandidates = 100
 
 // errNowhere says that nobody has a blob. It does not leave the package.
-var errNowhere = errors.New("neither the store nor another registry that was named has its bytes")
+var errNowhere = errors.New("nothing else in the store has its bytes")
 
 // repair puts back what can be, blobs first: links and tags need them.
 func (r *run) repair(ctx context.Context) error {
@@ -119,7 +119,7 @@ func (r *run) restore(ctx context.Context, f *found, same map[int64][]string) er
 	}
 	src, err := r.o.From.Open(ctx, f.digest, f.size)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNowhere, err)
+		return fmt.Errorf("%w, and %s: %w", errNowhere, r.o.From, err)
 	}
 	defer src.Close()
 	if _, err := r.v.store.Restore(ctx, f.digest, f.size, src); err != nil {
