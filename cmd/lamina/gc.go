@@ -121,16 +121,22 @@ func (a *app) lastCollection(cmd *cobra.Command, c *client.Client, json bool) er
 	report, err := c.LastCollection(cmd.Context())
 	switch {
 	case err != nil:
-		return fmt.Errorf("collect: %w", err)
 	case json && report == nil:
-		return a.printJSON(nil)
+		err = a.printJSON(nil)
 	case json:
-		return a.printJSON(collectionJSON(report, nil, 0))
+		err = a.printJSON(collectionJSON(report, nil, 0))
 	case report == nil:
 		a.progress(cmd).say("nothing was collected yet")
-		return nil
+	default:
+		err = showCollection(a.out, report, nil, 0, time.Now())
 	}
-	return showCollection(a.out, report, nil, 0, time.Now())
+	if err == nil && report.GetError() != "" {
+		err = errors.New(report.Error)
+	}
+	if err != nil {
+		return fmt.Errorf("collect: %w", err)
+	}
+	return nil
 }
 
 // collectionPhases are what happens in each.

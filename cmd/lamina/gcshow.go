@@ -155,7 +155,7 @@ func collectionRows(r *pb.CollectionReport, now time.Time) [][2]string {
 	}
 	switch {
 	case r.Error != "":
-		row("Broken off:", "%s; what was done until then is safe, and the next cycle goes on", printable(r.Error))
+		row("Broken off:", "what was done until then is safe, and the next cycle goes on")
 	case r.DryRun:
 		row("Dry run:", "nothing was changed")
 	}
@@ -175,7 +175,9 @@ func collectionRows(r *pb.CollectionReport, now time.Time) [][2]string {
 	if rest := leftovers(r); rest != "" {
 		row("Besides:", "%s %s", does("removed", "would remove"), rest)
 	}
-	row("Looked at:", "%s, which name %d of %s", count(r.Manifests, "manifest"), r.Marked, count(r.Listed, "blob"))
+	if r.Error == "" || r.Listed > 0 {
+		row("Looked at:", "%s, which name %d of %s", count(r.Manifests, "manifest"), r.Marked, count(r.Listed, "blob"))
+	}
 	took := ""
 	if r.BeganAt != nil && r.EndedAt != nil {
 		if d := r.EndedAt.AsTime().Sub(r.BeganAt.AsTime()); d >= time.Second {

@@ -34,7 +34,7 @@ func (m *mending) all(ctx context.Context, v *verification) {
 			m.p.say(fmt.Sprintf("%s was not put back: %v", newShortener().short(f.Subject), err))
 			continue
 		}
-		f.Done, f.Remedy = doneRepaired, ""
+		f.Done, f.Remedy, f.Problem = doneRepaired, "", "it was bad, and was put back from "+m.from.String()
 		v.report.Repaired++
 		v.report.Bad = max(v.report.Bad-1, 0)
 		m.p.say(fmt.Sprintf("%s was put back from %s", newShortener().short(f.Subject), m.from))
