@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/laminastore/lamina/client/transfer"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 )
 
@@ -36,8 +37,12 @@ func (e *Error) Error() string { return e.message }
 // GRPCStatus is what status.FromError and status.Code find.
 func (e *Error) GRPCStatus() *status.Status { return e.status }
 
-// Unwrap lets errors.Is find context.Canceled and context.DeadlineExceeded.
+// Unwrap lets errors.Is find context.Canceled and context.DeadlineExceeded, and
+// transfer.ErrDamaged where the server has read bytes that are not what they were.
 func (e *Error) Unwrap() error {
+	if e.Reason == pb.Reason_REASON_DATA_CORRUPT {
+		return transfer.ErrDamaged
+	}
 	switch e.status.Code() {
 	case codes.Canceled:
 		return context.Canceled

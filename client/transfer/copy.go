@@ -92,9 +92,21 @@ func Copy(ctx context.Context, dst Destination, src Source, o Options) (Result, 
 }
 
 func putBlob(ctx context.Context, dst Destination, src Source, d ocispec.Descriptor, p Progress) error {
-	meter := p.Begin(Move, d)
-	err := dst.PutBlob(ctx, d, newContent(src, d, meter))
-	meter.End(err)
+	return onceMore(ctx, func() error {
+		meter := p.Begin(Move, d)
+		err := dst.PutBlob(ctx, d, newContent(src, d, meter))
+		meter.End(err)
+		return err
+	})
+}
+
+// onceMore calls f again if something was damaged: a bit may have been flipped on
+// the way, and not where it came from.
+func onceMore(ctx context.Context, f func() error) error {
+	err := f()
+	if errors.Is(err, ErrDamaged) && ctx.Err() == nil {
+		err = f()
+	}
 	return err
 }
 
@@ -211,7 +223,11 @@ func readManifest(ctx context.Context, src Source, d ocispec.Descriptor) (*manif
 	if d.Size > MaxManifest {
 		return nil, at(src, fail(ErrUnsupported, "manifest %s has %d bytes, allowed are %d", d.Digest, d.Size, MaxManifest))
 	}
-	b, err := src.Manifest(ctx, d)
+	var b []byte
+	err := onceMore(ctx, func() (err error) {
+		b, err = src.Manifest(ctx, d)
+		return err
+	})
 	if errors.Is(err, ErrNotFound) && d.Platform != nil {
 		return nil, fmt.Errorf("%w (an image for one platform only can be chosen with --platform)", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 // While clients push and pull, the bucket fails in every way that HTTP knows.
 func TestTheBucketFails(t *testing.T) {
+	t.Parallel()
 	sp := servers.Spoiled(t, servers.MinIO(t))
 	mostly := func(name string, h servers.Harm, most int) fault {
 		return fault{name, func(testing.TB) {

@@ -71,6 +71,7 @@ func fill(t testing.TB, dir string) (room func()) {
 // names is collected, and then there is room again. Nobody does anything for
 // that but delete.
 func TestTheDiskIsFull(t *testing.T) {
+	t.Parallel()
 	dir := smallDisk(t, "64m")
 	v := newVictim(t, settings{Bucket: "file://" + filepath.Join(dir, "bucket"), Times: short})
 	v.revive(t)

@@ -127,6 +127,7 @@ func (n *network) faults() []fault {
 // While clients push and pull, the network between the server and its bucket
 // breaks in every way. Nobody who pushes or pulls is told: it takes longer.
 func TestTheNetworkToTheBucketBreaks(t *testing.T) {
+	t.Parallel()
 	bucket := servers.MinIO(t)
 	n := newNetwork(t, endpoint(t, bucket))
 	weather(t, serve(t, n.through(t, bucket)), n.faults())

@@ -121,10 +121,10 @@ func (v *victim) killed() (total int, at string) {
 }
 
 // haunt kills the i-th of several victims its share of n times: at each step in
-// turn, and as often at random.
+// turn, each victim at another one, and as often at random.
 func (v *victim) haunt(t testing.TB, i, of, n int) {
-	for ; i < n && !t.Failed(); i += 2 * of {
-		v.die(t, v.points[i/2%len(v.points)])
+	for ; 2*i < n && !t.Failed(); i += of {
+		v.die(t, v.points[i%len(v.points)])
 		v.die(t, "")
 	}
 }
