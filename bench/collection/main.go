@@ -122,5 +122,4 @@ var cycles = []struct {
 	{"1st cycle: condemns", 80 * time.Hour, false},
 	{"2nd cycle: collects", 81 * time.Hour, false},
 	{"3rd cycle: frees", 107 * time.Hour, false},
-	{"4th cycle: nothing to do", 108 * time.Hour, false},
 }
