@@ -12,7 +12,7 @@ import (
 func (ss *session) leftover(d digest.Digest, used dataID, certain bool) leftover {
 	r := &ss.record
 	others := slices.DeleteFunc(slices.Concat(r.Tail, r.Left), func(p piece) bool { return p.Data == used })
-	l := leftover{id: ss.id, data: r.Data, blob: d}
+	l := leftover{id: ss.id, at: ss.version, data: r.Data, blob: d}
 	var all bool
 	l.pieces, all = deletable(others)
 	// Another server may be finishing what this one gives up: look, then.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/laminastore/lamina/blobstore/bucket"
@@ -145,7 +146,7 @@ func (a *appender) storePiece(ctx context.Context) error {
 // written whose answer was lost or another server's of the same upload, the record
 // gets another name first: nothing is written that no record leads to.
 func (a *appender) putNext(ctx context.Context, b []byte) (dataID, error) {
-	for {
+	for range maxNext {
 		id := a.record.Next
 		a.ss.nextTried = true
 		_, err := a.s.bucket.Put(ctx, dataKey(id), bytes.NewReader(b), int64(len(b)), bucket.Condition{IfAbsent: true})
@@ -160,7 +161,11 @@ func (a *appender) putNext(ctx context.Context, b []byte) (dataID, error) {
 			return "", err
 		}
 	}
+	return "", fmt.Errorf("write a piece of upload %s: %w: %d new names were taken", a.ss.id, bucket.ErrUnavailable, maxNext)
 }
+
+// maxNext is how many names in a row may be taken: so many answers are not lost.
+const maxNext = 8
 
 // save writes the record as it is here.
 func (a *appender) save(ctx context.Context) error {

@@ -73,10 +73,10 @@ func (s *Store) PutSmall(ctx context.Context, d digest.Digest, b []byte) (Blob, 
 	if err != nil {
 		return Blob{}, err
 	}
-	id := ""
+	var own leftover // of a record that leads to the data
 	if len(b) > MaxInline {
 		m.inline, m.data = nil, s.NewID()
-		if id, err = s.announce(ctx, m.data, d); err != nil {
+		if own, err = s.announce(ctx, m.data, d); err != nil {
 			return Blob{}, err
 		}
 		if err := s.putData(ctx, m.data, b); err != nil {
@@ -87,22 +87,21 @@ func (s *Store) PutSmall(ctx context.Context, d digest.Digest, b []byte) (Blob, 
 	if err != nil {
 		return Blob{}, err
 	}
-	if id != "" {
-		s.reaper.add(leftover{id: id, stays: !r.settled(m), blob: d})
+	if own.stays = !r.settled(m); own.id != "" {
+		s.reaper.add(own)
 	}
 	return s.Promise(ctx, d)
 }
 
 // announce writes an upload's record for data that comes in one piece and will
-// be the blob d, and returns its id. Nobody goes on with such an upload; it
-// leads a sweep to the data.
-func (s *Store) announce(ctx context.Context, data dataID, d digest.Digest) (string, error) {
-	id := s.NewID()
+// be the blob d. Nobody goes on with such an upload; it leads a sweep to the data.
+func (s *Store) announce(ctx context.Context, data dataID, d digest.Digest) (leftover, error) {
+	l := leftover{id: s.NewID(), blob: d}
 	deadline, err := s.deadline(data)
 	if err != nil {
-		return "", err
+		return l, err
 	}
 	r := uploadRecord{Algorithm: d.Algorithm(), Digest: d, Data: data}
-	_, err = record.Create(ctx, s.records, uploadKey(id), &r, deadline)
-	return id, err
+	l.at, err = record.Create(ctx, s.records, uploadKey(l.id), &r, deadline)
+	return l, err
 }

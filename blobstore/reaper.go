@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +35,10 @@ type reaper struct {
 
 // A leftover is what an upload leaves that has ended.
 type leftover struct {
-	id     string   // the upload's
+	id string // the upload's
+	// at is the version of its record. At another one, another server has gone
+	// on with the upload, and looks after what it leaves.
+	at     record.Version
 	pieces []dataID // which are nobody's
 	// look are names at which another server may have written something.
 	look []dataID
@@ -104,6 +109,10 @@ func (r *reaper) flush(ctx context.Context) error {
 
 // reap deletes what is left of these uploads, pieces first.
 func (r *reaper) reap(ctx context.Context, ended []leftover) error {
+	ended, err := r.unchanged(ctx, ended)
+	if err != nil {
+		return err
+	}
 	var pieces, records []string
 	for _, l := range ended {
 		for _, id := range l.pieces {
@@ -123,6 +132,45 @@ func (r *reaper) reap(ctx context.Context, ended []leftover) error {
 		return err
 	}
 	return r.bucket.Delete(ctx, records...)
+}
+
+// unchanged returns those of the uploads whose records are as they were when they
+// ended here. One call tells it for all of them, unless there are many more
+// unfinished ones; another server may still come in between, but to one that has
+// been done for reapDelay.
+func (r *reaper) unchanged(ctx context.Context, ended []leftover) ([]leftover, error) {
+	slices.SortFunc(ended, func(a, b leftover) int { return strings.Compare(a.id, b.id) })
+	now, last, n := map[string]bucket.ETag{}, "", 0
+	if len(ended) > 1 {
+		first := uploadKey(ended[0].id)
+		for info, err := range r.bucket.List(ctx, UploadPrefix, first[:len(first)-1]) {
+			if err != nil {
+				return nil, err
+			}
+			last = strings.TrimPrefix(info.Key, UploadPrefix)
+			now[last] = info.ETag
+			if n++; n == reapMost || last >= ended[len(ended)-1].id {
+				break
+			}
+		}
+		if n < reapMost {
+			last = ended[len(ended)-1].id
+		}
+	}
+	var same []leftover
+	for _, l := range ended {
+		if l.id > last {
+			info, err := r.bucket.Stat(ctx, uploadKey(l.id))
+			if err != nil && !gone(err) {
+				return nil, err
+			}
+			now[l.id] = info.ETag
+		}
+		if now[l.id] == l.at.ETag {
+			same = append(same, l)
+		}
+	}
+	return same, nil
 }
 
 // nothingLeft frees the parts of an upload, and says whether its pieces are all

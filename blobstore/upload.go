@@ -225,7 +225,7 @@ func (u *Upload) Abort(ctx context.Context) error {
 
 func (s *Store) abort(ctx context.Context, ss *session) error {
 	before := ss.version
-	r, _, err := record.Update(ctx, s.records, uploadKey(ss.id), time.Time{}, func(r *uploadRecord, exists bool) (bool, error) {
+	r, v, err := record.Update(ctx, s.records, uploadKey(ss.id), time.Time{}, func(r *uploadRecord, exists bool) (bool, error) {
 		if !exists || r.Aborted || r.Ended {
 			return false, unknownUpload(ss.id)
 		}
@@ -239,7 +239,7 @@ func (s *Store) abort(ctx context.Context, ss *session) error {
 	uploadAborted.Hit()
 	// What this session knows of, and what the record says by now.
 	r.Tail, r.Left = slices.Concat(r.Tail, ss.record.Tail), slices.Concat(r.Left, ss.record.Left)
-	ss.record = r
+	ss.record, ss.version = r, v
 	l := ss.leftover("", "", true)
 	if l.multipart != "" { // its parts take room that somebody may wait for
 		if err := s.bucket.AbortMultipart(ctx, dataKey(r.Data), r.Multipart); err != nil {
