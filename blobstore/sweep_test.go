@@ -197,6 +197,22 @@ func TestWhatUploadsLeave(t *testing.T) {
 				}
 				return true
 			},
+			"finished by both": func(e env) bool { // a client that has not heard the answer
+				u, err := e.other.ResumeUpload(t.Context(), repo, e.u.ID())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, u := range []*blobstore.Upload{u, e.u} {
+					off, err := u.Refresh(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := u.Finish(t.Context(), off, bytes.NewReader(data[off:]), d); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return true
+			},
 			"published, and the answer lost, and finished again": func(e env) bool {
 				e.b.set(func(_ int, op, key string) fault {
 					if key == blobstore.BlobKey(d) {
