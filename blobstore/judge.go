@@ -123,7 +123,7 @@ func (s *Store) weighTombstone(j *Judgement, since, now time.Time) {
 	switch {
 	case !ok:
 		j.Why = "a tombstone, which stays: the bucket does not delete conditionally, or takes late writes"
-	case now.Sub(since) <= age && !mutant.EarlyTombstone.On():
+	case now.Sub(since) <= age:
 		j.Next = since.Add(age)
 		j.Why = "a tombstone, which a write that is still on its way must meet"
 	default:
@@ -238,7 +238,7 @@ func (s *Store) Revive(ctx context.Context, d digest.Digest) (bool, error) {
 // nothing but the tombstone itself can be deleted.
 func (s *Store) TombstoneAge() (time.Duration, bool) {
 	_, deletes := s.bucket.(bucket.ConditionalDeleter)
-	return s.orphanAge(), deletes && s.bucket.Features().RefusesLateWrites
+	return s.orphanAge(), deletes && (s.bucket.Features().RefusesLateWrites || mutant.TombstonesGo.On())
 }
 
 // orphanAge is the age at which data that no record names is nobody's: what can

@@ -59,7 +59,7 @@ func (s *Store) publishRecord(ctx context.Context, repo reference.Repository, d 
 		// The clock is looked at after the record was read: whatever was barred
 		// and is no longer named as such is too old by now.
 		now := s.clock.Now()
-		if now.After(deadline) {
+		if now.After(deadline) && !mutant.BarsIgnored.On() {
 			return r, fail(ErrUploadUnknown, d, "its data is older than %v", s.options.PublishWithin).remedy("upload it again")
 		}
 		switch {

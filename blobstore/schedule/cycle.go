@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"context"
-	"time"
 
 	"github.com/laminastore/lamina/blobstore/collect"
 	"github.com/laminastore/lamina/blobstore/storetest"
@@ -11,14 +10,14 @@ import (
 // Collect runs one cycle of a collector on the process; a full one looks through
 // everything.
 func (p *Process) Collect(ctx context.Context, full bool) error {
-	var began time.Time
+	var began int
 	parallel := 2
 	if p.world.config.Few {
 		parallel = 1
 	}
 	c := collect.New(p.Store, p.Images, p.fleet, collect.Options{
-		Logger: storetest.Quiet(), Temp: p.world.t.TempDir(), Holder: p.Name, Parallel: parallel,
-		Began: func() { began = time.Now() },
+		Logger: storetest.Quiet(), Holder: p.Name, Parallel: parallel,
+		Began: func() { began = len(p.world.trace) },
 	})
 	_, err := c.Run(context.WithValue(ctx, cycleKey{}, &began), collect.RunOptions{Full: full})
 	if err == nil {

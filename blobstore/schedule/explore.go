@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type Explorer struct {
 	// with the first bound, sleep sets leave out schedules of which an equal one
 	// would need more of it.
 	Preemptions, Faults int
+	// FailReads has reads fail too, among the Faults.
+	FailReads bool
 	// Every so many schedules one goes on until all garbage must be gone; 0: none.
 	Every int
 	// Most is how many schedules are tried, 0 for all.
@@ -97,6 +100,7 @@ func (e Explorer) Run(t *testing.T) (x Explored) {
 func (e Explorer) schedule(t *testing.T, path []*node, rest bool) (_ []*node, o Outcome, whole bool) {
 	Run(t, e.Config, func(w *World) {
 		start := e.Scenario(w)
+		synctest.Wait() // what goes on in the background of that
 		w.judge.scan()
 		w.shut()
 		start()
@@ -112,7 +116,7 @@ func (e Explorer) schedule(t *testing.T, path []*node, rest bool) (_ []*node, o 
 				continue
 			}
 			if depth == len(path) {
-				n := e.node(path, w.transitions(pending))
+				n := e.node(path, w.transitions(pending, e.FailReads))
 				if n.chosen = e.next(n); n.chosen < 0 {
 					whole = false
 					break
@@ -133,7 +137,7 @@ func (e Explorer) schedule(t *testing.T, path []*node, rest bool) (_ []*node, o 
 }
 
 // transitions are what can happen next.
-func (w *World) transitions(pending []*call) (ts []transition) {
+func (w *World) transitions(pending []*call, failReads bool) (ts []transition) {
 	seen := map[string]int{}
 	add := func(t transition) {
 		seen[t.id]++
@@ -142,7 +146,7 @@ func (w *World) transitions(pending []*call) (ts []transition) {
 	}
 	for _, c := range pending {
 		for f := range fates {
-			if fate(f) == passes || c.write && fate(f) != fails && !c.repeated {
+			if fate(f) == passes || fate(f) == fails && !c.write && failReads || c.write && fate(f) != fails && !c.repeated {
 				add(transition{id: c.String() + fates[f], process: c.process.Name, call: c, fate: fate(f)})
 			}
 		}
@@ -227,7 +231,7 @@ func (e Explorer) back(path []*node) []*node {
 // take makes the step that was chosen at a node.
 func (w *World) take(n *node, pending []*call) {
 	t := n.enabled[n.chosen]
-	for _, u := range w.transitions(pending) {
+	for _, u := range w.transitions(pending, true) {
 		if u.id != t.id {
 			continue
 		}

@@ -33,8 +33,8 @@ type judge struct {
 	held      map[string]*claim // repositories' blobs, by key
 	holders   map[hold]*holding
 	counts    map[string]int
-	by        time.Time // when the cycle began whose write is being looked at
-	broken    string    // the first thing that is wrong
+	by        int    // the step at which the cycle began whose write is being looked at, 0: none
+	broken    string // the first thing that is wrong
 }
 
 // blobState is what a blob's record says.
@@ -47,8 +47,8 @@ type blobState struct {
 	Copies []string
 	Drop   []json.RawMessage
 	Barred []json.RawMessage
-	life   int       // how often it has come to life
-	since  time.Time // when it was condemned
+	life   int // how often it has come to life
+	since  int // the step at which it was condemned
 }
 
 // nameState is what the record of a link or a tag says.
@@ -71,6 +71,9 @@ type claim struct {
 	mayGo   int           // how often operations have begun, or failed, that may remove a link
 	went    int           // how often it has gone
 	writes  int           // how often a tag was written
+	gone    bool          // of a manifest: its deletion was acknowledged, and nobody has put it since
+	puts    int           // how often somebody began to put it
+	putting int           // who does so now
 	absent  bool          // of a tag: its manifest was deleted
 }
 
@@ -120,7 +123,7 @@ func (j *judge) changed(c *call) {
 	for _, key := range c.keys {
 		j.by = c.cycle
 		j.read(key)
-		j.by = time.Time{}
+		j.by = 0
 	}
 }
 
@@ -220,9 +223,9 @@ func (j *judge) readBlob(key string) {
 	old := j.blobs[d]
 	n.life, n.since = old.life, old.since
 	if n.State == "condemned" && old.State != "condemned" {
-		n.since = time.Now()
+		n.since = len(j.w.trace)
 	}
-	if n.State == "gone" && old.State == "condemned" && !j.by.IsZero() && n.since.After(j.by) && !j.w.config.Patient {
+	if n.State == "gone" && old.State == "condemned" && j.by > 0 && n.since > j.by && !j.w.config.Patient {
 		j.wrongLocked("%s was condemned after the mark began that takes it", short(d))
 	}
 	there := func(b blobState) bool { return b.exists && b.State != "gone" }
@@ -361,9 +364,13 @@ func (j *judge) puts(repo reference.Repository, d digest.Digest) (done func(erro
 	defer j.mu.Unlock()
 	m := j.manifest(repo, d)
 	m.mayGo++
+	m.puts++
+	m.putting++
+	m.gone = false
 	return func(err error) {
 		j.mu.Lock()
 		defer j.mu.Unlock()
+		m.putting--
 		if err == nil {
 			m.mayGo--
 			m.certain = m.busy == 0
@@ -423,7 +430,7 @@ func (j *judge) deletes(repo reference.Repository, d digest.Digest) (done func(e
 	m.busy++
 	m.mayGo++
 	j.unsure(m)
-	before := map[*claim]int{}
+	puts, before := m.puts, map[*claim]int{}
 	for _, t := range j.tags {
 		if t.repo == repo && t.digest == d && t.busy == 0 {
 			before[t] = t.writes
@@ -433,6 +440,7 @@ func (j *judge) deletes(repo reference.Repository, d digest.Digest) (done func(e
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		m.busy--
+		m.gone = err == nil && m.puts == puts && m.putting == 0
 		for t, n := range before {
 			if err == nil && t.writes == n && t.digest == d {
 				t.absent = true
@@ -460,6 +468,9 @@ func (j *judge) writes(repo reference.Repository, tag reference.Tag) (done func(
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		t.busy--
+		if ok && d != "" && j.manifest(repo, d).gone {
+			j.wrongLocked("%s was acknowledged for %s, whose deletion had been acknowledged before", key, short(d))
+		}
 		if ok && !t.overlap && d != "" && j.manifest(repo, d).certain {
 			t.digest, t.certain = d, true
 			j.counts["tag acknowledged"]++
@@ -483,6 +494,27 @@ func (j *judge) comesBy(repo reference.Repository, d digest.Digest) (done func()
 		defer j.mu.Unlock()
 		j.holders[h].busy--
 	}
+}
+
+// life is which life a blob is in.
+func (j *judge) life(d digest.Digest) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.blobs[d].life
+}
+
+// wall looks whether a repository that was told of a blob has come by it in one
+// of its lives since that one.
+func (j *judge) wall(repo reference.Repository, d digest.Digest, since int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	h := j.holders[hold{repo, d}]
+	for life := since; life <= j.blobs[d].life; life++ {
+		if h != nil && h.lives[life] {
+			return
+		}
+	}
+	j.wrongLocked("%s was told of %s, which only others have uploaded in its life %d", repo, short(d), j.blobs[d].life)
 }
 
 // walls says whether a repository reads a blob that it did not come by in this

@@ -33,6 +33,7 @@ func (p *Process) expected(what string, err error, may ...error) {
 
 // Upload stores a blob in a repository.
 func (p *Process) Upload(ctx context.Context, repo reference.Repository, b libraryBlob) error {
+	began := time.Now()
 	j := p.world.judge
 	done := j.comesBy(repo, b.digest)
 	defer done()
@@ -41,11 +42,16 @@ func (p *Process) Upload(ctx context.Context, repo reference.Repository, b libra
 		j.promise(p, got, false)
 		j.holds(repo, got)
 	}
-	p.uploaded("upload of "+b.name, err)
+	p.uploaded("upload of "+b.name, err, began)
 	return err
 }
 
-func (p *Process) uploaded(what string, err error) {
+// uploaded judges the end of an upload that began at that time. One that may no
+// longer be published may find its pieces deleted.
+func (p *Process) uploaded(what string, err error, began time.Time) {
+	if errors.Is(err, bucket.ErrNotExist) && time.Since(began) > PublishWithin {
+		return
+	}
 	if errors.Is(err, blobstore.ErrUploadUnknown) {
 		p.world.judge.count("publishing refused")
 	}
@@ -54,6 +60,7 @@ func (p *Process) uploaded(what string, err error) {
 
 // UploadByTwo begins an upload here and ends it on another server.
 func (p *Process) UploadByTwo(ctx context.Context, other *Process, repo reference.Repository, b libraryBlob, cutAt int) error {
+	began := time.Now()
 	j := p.world.judge
 	done := j.comesBy(repo, b.digest)
 	defer done()
@@ -62,7 +69,7 @@ func (p *Process) UploadByTwo(ctx context.Context, other *Process, repo referenc
 		_, err = u.Append(ctx, 0, bytes.NewReader(b.bytes[:cutAt]))
 	}
 	if err != nil {
-		p.uploaded("append to "+b.name, err)
+		p.uploaded("append to "+b.name, err, began)
 		return err
 	}
 	for range 2 { // a client whose request was cut off sends it again
@@ -82,12 +89,13 @@ func (p *Process) UploadByTwo(ctx context.Context, other *Process, repo referenc
 			break
 		}
 	}
-	other.uploaded("end of the upload of "+b.name, err)
+	other.uploaded("end of the upload of "+b.name, err, began)
 	return err
 }
 
 // Abandon begins an upload and gives it up, or leaves it.
 func (p *Process) Abandon(ctx context.Context, repo reference.Repository, b libraryBlob, abort bool) {
+	began := time.Now()
 	u, err := p.Store.StartUpload(ctx, repo, blobstore.UploadOptions{})
 	if err == nil {
 		_, err = u.Append(ctx, 0, bytes.NewReader(b.bytes))
@@ -95,7 +103,7 @@ func (p *Process) Abandon(ctx context.Context, repo reference.Repository, b libr
 	if err == nil && abort {
 		err = u.Abort(ctx)
 	}
-	p.uploaded("upload that is given up", err)
+	p.uploaded("upload that is given up", err, began)
 }
 
 // Push is what a client does: asks for each blob, sends what is missing, and
@@ -165,8 +173,10 @@ func (p *Process) Delete(ctx context.Context, repo reference.Repository, i libra
 
 // Stat asks for a blob, and is promised it.
 func (p *Process) Stat(ctx context.Context, repo reference.Repository, d digest.Digest) error {
+	before := p.world.judge.life(d)
 	b, err := p.Store.Stat(ctx, repo, d)
 	if err == nil {
+		p.world.judge.wall(repo, d, before)
 		p.world.judge.promise(p, b, true)
 	}
 	p.expected("stat", err, blobstore.ErrBlobUnknown)

@@ -54,8 +54,8 @@ type Config struct {
 	Patient bool
 	// OneKey has listings of repos/ give one key at a step.
 	OneKey bool
-	// Few leaves out steps that nothing depends on: calls to what only collectors
-	// use, and those that one collector makes at once.
+	// Few leaves out steps that no claim depends on: calls to what only collectors
+	// use and to the catalog; and a collector makes one call at a time.
 	Few bool
 	// Seed of the random names that the store makes.
 	Seed uint64
@@ -174,6 +174,14 @@ func (w *World) quiet() []*call {
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	slices.SortFunc(w.pending, func(a, b *call) int {
+		return cmp.Or(strings.Compare(a.process.Name, b.process.Name), a.number-b.number)
+	})
+	for _, c := range w.pending {
+		if c.name == "" {
+			c.name = w.canonical(c.keys[0])
+		}
+	}
 	slices.SortFunc(w.pending, func(a, b *call) int {
 		return cmp.Or(strings.Compare(a.process.Name, b.process.Name), strings.Compare(a.op, b.op),
 			strings.Compare(a.name, b.name), a.number-b.number)
@@ -341,7 +349,7 @@ func (w *World) close() {
 // passesAtOnce says that a call need not stop: see Config.Few.
 func (w *World) passesAtOnce(key string) bool {
 	return w.config.Few && (strings.HasPrefix(key, "leases/") || strings.HasPrefix(key, "stats/") ||
-		strings.HasPrefix(key, "nodes/") || strings.HasPrefix(key, "snapshots/"))
+		strings.HasPrefix(key, "nodes/") || strings.HasPrefix(key, "catalog/") || strings.HasPrefix(key, "snapshots/"))
 }
 
 // page is how many keys a listing gives at a step.

@@ -32,11 +32,10 @@ const (
 	NoDrain         Mutant = "data is deleted as soon as its blob is gone"
 	BlindSweep      Mutant = "a sweep writes its step over whatever is there"
 	BlindTombstone  Mutant = "a tombstone is removed whatever has taken its place"
-	EarlyTombstone  Mutant = "a tombstone is removed while writes from before it are on their way"
-	BarsIgnored     Mutant = "a publisher does not look whether its data is barred"
+	TombstonesGo    Mutant = "tombstones are removed where the bucket takes late writes"
+	BarsIgnored     Mutant = "a publisher looks neither at bars nor at its age again"
 	OrphanNotBarred Mutant = "an orphan is deleted without being barred"
 	OwnDataDeleted  Mutant = "an upload deletes its own data when its write seems to have failed"
-	CondemnedHidden Mutant = "a mark does not follow what is condemned"
 )
 
 var active Mutant
