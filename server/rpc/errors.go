@@ -16,6 +16,7 @@ import (
 
 	"github.com/laminastore/lamina/blobstore"
 	"github.com/laminastore/lamina/blobstore/bucket"
+	"github.com/laminastore/lamina/blobstore/retain"
 	pb "github.com/laminastore/lamina/proto/lamina/v1"
 	"github.com/laminastore/lamina/reference"
 	"github.com/laminastore/lamina/server/access"
@@ -86,6 +87,7 @@ var table = []row{
 	{errUploadIdle, codes.DeadlineExceeded, pb.Reason_REASON_UPLOAD_IDLE, 0},
 	{errReadIdle, codes.DeadlineExceeded, pb.Reason_REASON_READ_IDLE, 0},
 	{errMaintenanceBusy, codes.Aborted, pb.Reason_REASON_MAINTENANCE_BUSY, 0},
+	{retain.ErrConfig, codes.FailedPrecondition, pb.Reason_REASON_RETENTION_INVALID, 0},
 	{errStopping, codes.Unavailable, pb.Reason_REASON_SERVER_STOPS, 2 * time.Second},
 
 	{reference.ErrRepository, codes.InvalidArgument, pb.Reason_REASON_NAME_INVALID, 0},

@@ -77,6 +77,7 @@ const (
 	Reason_REASON_DENIED                Reason = 39 // PERMISSION_DENIED: the caller may not
 	Reason_REASON_MAINTENANCE_BUSY      Reason = 40 // ABORTED: the server does this already; wait until that is done
 	Reason_REASON_SERVER_STOPS          Reason = 41 // UNAVAILABLE: another server goes on; try again
+	Reason_REASON_RETENTION_INVALID     Reason = 42 // FAILED_PRECONDITION: the server's file of retention rules is wrong; the message says where
 )
 
 // Enum value maps for Reason.
@@ -124,6 +125,7 @@ var (
 		39: "REASON_DENIED",
 		40: "REASON_MAINTENANCE_BUSY",
 		41: "REASON_SERVER_STOPS",
+		42: "REASON_RETENTION_INVALID",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":           0,
@@ -168,6 +170,7 @@ var (
 		"REASON_DENIED":                39,
 		"REASON_MAINTENANCE_BUSY":      40,
 		"REASON_SERVER_STOPS":          41,
+		"REASON_RETENTION_INVALID":     42,
 	}
 )
 
@@ -202,7 +205,7 @@ var File_lamina_v1_errors_proto protoreflect.FileDescriptor
 
 const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\xed\b\n" +
+	"\x16lamina/v1/errors.proto\x12\tlamina.v1*\x8b\t\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13REASON_BLOB_UNKNOWN\x10\x01\x12\x19\n" +
@@ -246,7 +249,8 @@ const file_lamina_v1_errors_proto_rawDesc = "" +
 	"\x12REASON_TOKEN_SCOPE\x10&\x12\x11\n" +
 	"\rREASON_DENIED\x10'\x12\x1b\n" +
 	"\x17REASON_MAINTENANCE_BUSY\x10(\x12\x17\n" +
-	"\x13REASON_SERVER_STOPS\x10)B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
+	"\x13REASON_SERVER_STOPS\x10)\x12\x1c\n" +
+	"\x18REASON_RETENTION_INVALID\x10*B8Z6github.com/laminastore/lamina/proto/lamina/v1;laminav1b\x06proto3"
 
 var (
 	file_lamina_v1_errors_proto_rawDescOnce sync.Once

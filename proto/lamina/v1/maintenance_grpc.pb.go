@@ -45,7 +45,8 @@ type MaintenanceClient interface {
 	// UNAVAILABLE, reason BUCKET_UNAVAILABLE, when something could not be read: then
 	// nothing was condemned. DATA_LOSS, reason DATA_CORRUPT, when it is a manifest
 	// that cannot be read: the message says which and what to do, and nothing was
-	// condemned.
+	// condemned. FAILED_PRECONDITION, reason RETENTION_INVALID, when the server's
+	// file of retention rules is wrong: then nothing was done.
 	Collect(ctx context.Context, in *MaintenanceCollectRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[MaintenanceCollectResponse], error)
 	// LastCollection returns the report of the last cycle that ended, on any server.
 	// It has no report when there was none.
@@ -147,7 +148,8 @@ type MaintenanceServer interface {
 	// UNAVAILABLE, reason BUCKET_UNAVAILABLE, when something could not be read: then
 	// nothing was condemned. DATA_LOSS, reason DATA_CORRUPT, when it is a manifest
 	// that cannot be read: the message says which and what to do, and nothing was
-	// condemned.
+	// condemned. FAILED_PRECONDITION, reason RETENTION_INVALID, when the server's
+	// file of retention rules is wrong: then nothing was done.
 	Collect(*MaintenanceCollectRequest, grpc.ServerStreamingServer[MaintenanceCollectResponse]) error
 	// LastCollection returns the report of the last cycle that ended, on any server.
 	// It has no report when there was none.
