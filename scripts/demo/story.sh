@@ -23,6 +23,7 @@ story() {
   the_other_host
   the_deletion
   the_store
+  the_removal
 }
 
 the_image() {
@@ -181,4 +182,22 @@ the_store() {
   stored=$(du -sb "$bucket" | cut -f 1)
   prove "two images of $(readable "$size"), and the folder that the bucket is kept in has $(readable "$stored")" \
     [ "$stored" -lt $((size + size / 20)) ]
+}
+
+the_removal() {
+  local image
+  tell 'The image that was made of web-1 is removed. Storage that nothing names goes by itself, some days after it was last used. This one stays: host-b runs web-5 on it.'
+  at laptop
+  image=demo/web-1@$("${at[@]}" lamina images -o json demo/web-1 | jq -r '.[0].digest')
+  show laptop lamina rm "${server[laptop]}:5000/$image"
+  show laptop lamina gc --dry-run
+  at laptop
+  prove 'no blob is in the store that nothing names or runs on' \
+    jq -e '.marked == .listed and .error == null' <("${at[@]}" lamina gc --dry-run -o json)
+  show laptop curl -s "$(note 5)"
+  prove 'web-5 runs on' says 'written in web-1'
+  tell 'Every byte in the store is read back and checked, while everything runs.'
+  show laptop lamina verify
+  at laptop
+  prove 'nothing is bad' jq -e '.bad == 0 and .ended != null' <("${at[@]}" lamina verify --last -o json)
 }
