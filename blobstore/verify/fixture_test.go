@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,10 +62,18 @@ func buckets(t *testing.T, f func(t *testing.T, w *world)) {
 // image pushes an image with a layer inside its record and a large one.
 func (w *world) image(in reference.Repository, seed string, tags ...reference.Tag) storetest.Image {
 	w.t.Helper()
-	i := storetest.Build{Tars: [][]byte{storetest.Tar(100, seed+"-small"), storetest.Tar(70_000, seed+"-large")}}.Image()
+	b, ok := built.Load(seed)
+	if !ok {
+		b = storetest.Build{Tars: [][]byte{storetest.Tar(100, seed+"-small"), storetest.Tar(70_000, seed+"-large")}}.Image()
+		built.Store(seed, b)
+	}
+	i := b.(storetest.Image)
 	w.push(in, i, tags...)
 	return i
 }
+
+// built are images by their seeds: compressing them took most of the tests' time.
+var built sync.Map
 
 func (w *world) push(in reference.Repository, i storetest.Image, tags ...reference.Tag) {
 	w.t.Helper()
