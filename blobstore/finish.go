@@ -32,6 +32,7 @@ func (u *Upload) Finish(ctx context.Context, off int64, r io.Reader, d digest.Di
 	if errors.Is(err, bucket.ErrPrecondition) {
 		err = u.overtaken(ctx)
 	}
+	err = u.vanished(ctx, err)
 	u.doubt(err)
 	if errors.Is(err, ErrDigestMismatch) || errors.Is(err, ErrSizeMismatch) {
 		if aerr := s.abort(context.WithoutCancel(ctx), ss); aerr != nil {

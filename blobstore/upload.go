@@ -165,11 +165,30 @@ func (u *Upload) Append(ctx context.Context, off int64, r io.Reader) (int64, err
 	if errors.Is(err, bucket.ErrPrecondition) {
 		err = u.overtaken(ctx)
 	}
+	err = u.vanished(ctx, err)
 	u.doubt(err)
 	if u.session.ended {
 		return 0, err
 	}
 	return u.session.record.Offset, err
+}
+
+// vanished looks why something of the upload is not in the bucket any more, if that
+// is what err says: a sweep has given up an upload that has become too old while
+// its bytes came.
+func (u *Upload) vanished(ctx context.Context, err error) error {
+	if !errors.Is(err, bucket.ErrNoUpload) && !gone(err) || errors.Is(err, ErrUploadUnknown) || u.session.ended {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	if lerr := u.store.load(ctx, u.session); errors.Is(lerr, ErrUploadUnknown) {
+		return lerr
+	}
+	if xerr := u.store.expired(u.session); xerr != nil {
+		return xerr
+	}
+	return err
 }
 
 // doubt forgets what this process knows of an upload after an error that may be

@@ -46,8 +46,6 @@ type settings struct {
 	HTTP, GRPC, Metrics string
 	Times               times
 	PartSize            int64
-	// Temp is where the collector keeps its lists; empty: where everyone does.
-	Temp string
 }
 
 // fullEvery says which of its cycles a server makes full ones.
@@ -80,7 +78,7 @@ func beServer(raw string) error {
 	}
 	var collecting sync.WaitGroup
 	cfg.OnReady = func(r server.Ready) {
-		collecting.Go(func() { collectAlways(ctx, r, log, s.Temp) })
+		collecting.Go(func() { collectAlways(ctx, r, log) })
 		collecting.Go(func() { verifyAlways(ctx, r, log) })
 	}
 	err := server.Run(ctx, cfg)
@@ -91,8 +89,8 @@ func beServer(raw string) error {
 
 // collectAlways runs one cycle after the other, as by hand: without the lease, which
 // would keep the other servers from it for a while when this one is killed.
-func collectAlways(ctx context.Context, r server.Ready, log *slog.Logger, temp string) {
-	c := collect.New(r.Store, r.Images, fleet.New(r.Store, r.Images), collect.Options{Logger: log, Temp: temp, Parallel: 4})
+func collectAlways(ctx context.Context, r server.Ready, log *slog.Logger) {
+	c := collect.New(r.Store, r.Images, fleet.New(r.Store, r.Images), collect.Options{Logger: log, Parallel: 4})
 	for n := 1; ctx.Err() == nil; n++ {
 		if _, err := c.Run(ctx, collect.RunOptions{Full: n%fullEvery == 0}); err != nil && ctx.Err() == nil {
 			log.Error("a collection failed", "error", err)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -127,9 +126,11 @@ func left(t testing.TB, b bucket.Bucket, l *ledger) {
 	}
 	t.Logf("%d blobs are left, %d data objects, %d tombstones of blobs", live, len(there), tombstones)
 	if dir, ok := strings.CutPrefix(b.String(), "file://"); ok {
-		entries, err := os.ReadDir(filepath.Join(dir, ".lamina/multipart"))
-		if err != nil || len(entries) > 0 {
-			t.Errorf("multipart uploads are left: %v, %v", entries, err)
+		// One without its table is none any more: it was being removed when a server
+		// was killed, and the bucket removes the rest after some days.
+		tables, err := filepath.Glob(filepath.Join(dir, ".lamina/multipart/*/table"))
+		if err != nil || len(tables) > 0 {
+			t.Errorf("multipart uploads are left: %v, %v", tables, err)
 		}
 	}
 }

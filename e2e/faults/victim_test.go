@@ -22,6 +22,8 @@ type victim struct {
 
 	mu    sync.Mutex
 	kills map[string]int // by step; "" at random moments
+
+	errors tail // that it has logged, in all its lives
 }
 
 // newVictim is a server with these settings, of which the addresses are filled in.
@@ -50,7 +52,9 @@ func newVictim(t testing.TB, s settings) *victim {
 			return
 		}
 		v.kill()
+		v.keepErrors(v.current())
 		if t.Failed() {
+			t.Logf("the server at %s logged these errors in all its lives:\n%s", v.grpc, &v.errors)
 			t.Logf("the server at %s said:\n%s", v.grpc, v.current().said)
 		}
 	})
@@ -95,6 +99,7 @@ func (v *victim) die(t testing.TB, point string) {
 	default:
 	}
 	v.kill()
+	v.keepErrors(l)
 	said, at := l.said.String(), l.killedAt()
 	if strings.Contains(said, "DATA RACE") || strings.Contains(said, "panic:") || strings.Contains(said, found) || !alive && at == "" || alive && err != nil {
 		t.Errorf("the server did what it must not: %v, %v\n%s", l.cmd.ProcessState, err, said)
@@ -102,6 +107,15 @@ func (v *victim) die(t testing.TB, point string) {
 	v.mu.Lock()
 	v.kills[at]++
 	v.mu.Unlock()
+}
+
+// keepErrors keeps what a life has logged that must not be.
+func (v *victim) keepErrors(l *life) {
+	for line := range strings.Lines(l.said.String()) {
+		if strings.Contains(line, "level=ERROR") {
+			_, _ = v.errors.Write([]byte(line))
+		}
+	}
 }
 
 // killed says how often it was killed, and where.
