@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,8 +39,11 @@ func TestWhatIsKeptCostsNoCalls(t *testing.T) {
 	}
 	cost := func() map[string]int {
 		n := map[string]int{}
+		var mu sync.Mutex
 		w.bucket.set(func(_ context.Context, op, key string) error {
 			first, _, _ := strings.Cut(key, "/")
+			mu.Lock()
+			defer mu.Unlock()
 			n[op+" "+first]++
 			return nil
 		})

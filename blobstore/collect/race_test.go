@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,12 +18,12 @@ import (
 // calls counts the calls of a cycle to the bucket.
 func (w *world) calls(o RunOptions) int {
 	w.t.Helper()
-	n := 0
-	w.bucket.set(func(context.Context, string, string) error { n++; return nil })
+	var n atomic.Int64
+	w.bucket.set(func(context.Context, string, string) error { n.Add(1); return nil })
 	defer w.bucket.set(nil)
 	_, err := w.Run(w.t.Context(), o)
 	w.must(err)
-	return n
+	return int(n.Load())
 }
 
 // ripe is a world with litter whose promises have ended, and what stays of it.
@@ -44,11 +45,13 @@ func TestAReadThatFailsCondemnsNothing(t *testing.T) {
 	failed := 0
 	for i := range n {
 		w := ripe.copy()
-		seen, sweeping := 0, false
+		var seen atomic.Int64
+		var sweeping atomic.Bool
 		w.bucket.set(func(_ context.Context, op, key string) error {
-			seen++
-			sweeping = sweeping || op == "list" && key == "blobs/"
-			if seen == i+1 {
+			if op == "list" && key == "blobs/" {
+				sweeping.Store(true)
+			}
+			if seen.Add(1) == int64(i+1) {
 				return fmt.Errorf("%s %s: %w", op, key, errBroken)
 			}
 			return nil
@@ -56,7 +59,7 @@ func TestAReadThatFailsCondemnsNothing(t *testing.T) {
 		before := w.content()
 		r, err := w.Run(t.Context(), RunOptions{})
 		w.bucket.set(nil)
-		if !sweeping {
+		if !sweeping.Load() {
 			failed++
 			if !errors.Is(err, bucket.ErrUnavailable) {
 				t.Errorf("call %d: %v", i, err)
@@ -95,9 +98,9 @@ func (w *world) finished(kept []storetest.Image) {
 	}
 }
 
-// every is which of the calls are tried where that takes long: each second one,
+// every is which of the calls are tried where that takes long: each fourth one,
 // others on each day.
-const every = 2
+const every = 4
 
 // A collector that is killed at any call leaves nothing that another cannot go
 // on from.
@@ -111,9 +114,9 @@ func TestACollectorThatIsKilled(t *testing.T) {
 			w := ripe.copy()
 			killed := w.another(Options{Parallel: 1})
 			ctx, kill := context.WithCancel(t.Context())
-			seen := 0
+			var seen atomic.Int64
 			w.bucket.set(func(ctx context.Context, op, key string) error {
-				if seen++; seen > i {
+				if seen.Add(1) > int64(i) {
 					kill()
 				}
 				if ctx.Err() != nil {
@@ -142,9 +145,9 @@ func TestTwoCollectorsAtOnce(t *testing.T) {
 		for i := day % every; i < n; i += every {
 			w := ripe.copy()
 			other := w.another(Options{Parallel: 1})
-			seen := 0
+			var seen atomic.Int64
 			w.bucket.set(func(context.Context, string, string) error {
-				if seen++; seen == i+1 {
+				if seen.Add(1) == int64(i+1) {
 					w.bucket.set(nil)
 					w.clock.Turn(time.Hour)
 					_, err := other.Run(t.Context(), RunOptions{})
@@ -174,12 +177,12 @@ func TestAManifestThatMovesWhileTheMarkLists(t *testing.T) {
 				w.push("mmm", a, "1")
 				w.put("bbb", "other", 10)
 				w.clock.Turn(100 * time.Hour)
-				seen := 0
+				var seen atomic.Int64
 				w.bucket.set(func(_ context.Context, op, key string) error {
 					if op != "next" || !strings.HasPrefix(key, "repos/") {
 						return nil
 					}
-					if seen++; seen == i+1 {
+					if seen.Add(1) == int64(i+1) {
 						w.bucket.set(nil)
 						w.push(to, a, "1")
 						w.rm("mmm", a.Digest)
@@ -188,7 +191,7 @@ func TestAManifestThatMovesWhileTheMarkLists(t *testing.T) {
 					return nil
 				})
 				r := w.cycle(0)
-				moved := seen > i
+				moved := seen.Load() > int64(i)
 				w.bucket.set(nil)
 				if r.Condemned > 1 || r.Collected > 0 {
 					t.Errorf("to %s at key %d: %+v", to, i, r)
@@ -214,10 +217,9 @@ func TestAManifestThatVanishesWhileTheMarkLists(t *testing.T) {
 	w.push("mmm", a, "1")
 	w.push("nnn", b, "1")
 	w.clock.Turn(100 * time.Hour)
-	gone := false
+	var gone atomic.Bool
 	w.bucket.set(func(_ context.Context, op, key string) error {
-		if op == "get" && strings.HasPrefix(key, "repos/mmm/_manifests/") && !gone {
-			gone = true
+		if op == "get" && strings.HasPrefix(key, "repos/mmm/_manifests/") && !gone.Swap(true) {
 			w.rm("mmm", a.Digest)
 		}
 		return nil

@@ -167,9 +167,15 @@ func image(seed string, n int) storetest.Image {
 	return storetest.Build{Tars: [][]byte{storetest.Tar(n, seed), storetest.Tar(10, seed+"-small")}}.Image()
 }
 
-// push stores an image with its blobs, under the tags.
+// push stores an image with its blobs, under the tags. Nothing of it goes on in
+// the background, so that the clock stands still then.
 func (w *world) push(in reference.Repository, i storetest.Image, tags ...reference.Tag) {
 	w.t.Helper()
+	if w.Collector != nil {
+		c, end := w.client()
+		defer end()
+		w = c
+	}
 	storetest.PushBlobs(w.t, w.store, in, i)
 	_, err := w.images.Put(w.t.Context(), in, images.PutOptions{MediaType: i.MediaType, Bytes: i.Manifest, Tags: tags})
 	w.must(err)
@@ -177,6 +183,11 @@ func (w *world) push(in reference.Repository, i storetest.Image, tags ...referen
 
 func (w *world) put(in reference.Repository, seed string, n int) digest.Digest {
 	w.t.Helper()
+	if w.Collector != nil {
+		c, end := w.client()
+		defer end()
+		w = c
+	}
 	b := storetest.Bytes(n, seed)
 	d := digest.FromBytes(b)
 	_, err := w.store.Put(w.t.Context(), in, d, int64(n), bytes.NewReader(b))
