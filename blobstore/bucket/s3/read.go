@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -48,8 +49,10 @@ func (b *Bucket) get(ctx context.Context, key string, off, n int64) (io.ReadClos
 	case ranged:
 		opts.Set("Range", fmt.Sprintf("bytes=%d-", off))
 	}
-	body, object, header, err := b.core.GetObject(ctx, b.name, b.prefix+key, opts)
+	until, cancel := context.WithCancelCause(ctx)
+	body, object, header, err := b.core.GetObject(until, b.name, b.prefix+key, opts)
 	if err != nil {
+		cancel(nil)
 		return nil, bucket.Info{}, err
 	}
 	info := b.info(object)
@@ -58,13 +61,19 @@ func (b *Bucket) get(ctx context.Context, key string, off, n int64) (io.ReadClos
 	if ranged {
 		if info.Size, err = wholeSize(header, off); err != nil {
 			_ = body.Close()
+			cancel(nil)
 			return nil, bucket.Info{}, err
 		}
 		if length = info.Size - off; n > 0 {
 			length = min(length, n)
 		}
 	}
-	return &reader{b: b, key: key, ctx: ctx, body: body, left: length}, info, nil
+	if length < 0 {
+		_ = body.Close()
+		cancel(nil)
+		return nil, bucket.Info{}, fmt.Errorf("%w: its answer does not say how many bytes it has", bucket.ErrUnavailable)
+	}
+	return newReader(b, key, ctx, until, cancel, body, length), info, nil
 }
 
 // wholeSize returns the size of the object of which an answer holds a range.
@@ -93,18 +102,43 @@ func (b *Bucket) getNothing(ctx context.Context, key string, off int64) (io.Read
 
 // A reader reads what was promised, or fails.
 type reader struct {
-	b    *Bucket
-	key  string
-	ctx  context.Context // of the call that opened it
-	body io.ReadCloser
-	left int64
+	b      *Bucket
+	key    string
+	ctx    context.Context // of the call that opened it
+	until  context.Context // the request's: it ends with ctx, by cancel or when the bucket stalls
+	cancel context.CancelCauseFunc
+	watch  *time.Timer // runs during a Read
+	body   io.ReadCloser
+	left   int64
+}
+
+// errStalled is why a read was given up although nobody has ended it.
+var errStalled = errors.New("it sends nothing any more")
+
+func newReader(b *Bucket, key string, ctx, until context.Context, cancel context.CancelCauseFunc, body io.ReadCloser, length int64) *reader {
+	r := &reader{b: b, key: key, ctx: ctx, until: until, cancel: cancel, body: body, left: length}
+	r.watch = time.AfterFunc(b.stall, func() { cancel(errStalled) })
+	r.watch.Stop()
+	return r
+}
+
+// read is Read of the body that ends when nothing comes for too long: a connection
+// whose other end is there and sends nothing is noticed by no one else.
+func (r *reader) read(p []byte) (int, error) {
+	r.watch.Reset(r.b.stall)
+	n, err := r.body.Read(p)
+	r.watch.Stop()
+	if err != nil && err != io.EOF && context.Cause(r.until) == errStalled {
+		err = errStalled
+	}
+	return n, err
 }
 
 func (r *reader) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, io.EOF
 	}
-	n, err := r.body.Read(p[:min(int64(len(p)), r.left)])
+	n, err := r.read(p[:min(int64(len(p)), r.left)])
 	if r.left -= int64(n); r.left == 0 {
 		return n, nil
 	}
@@ -123,9 +157,11 @@ func (r *reader) Read(p []byte) (int, error) {
 func (r *reader) Close() error {
 	if r.left == 0 {
 		// Having seen the end, the connection can be used again.
-		_, _ = r.body.Read(make([]byte, 1))
+		_, _ = r.read(make([]byte, 1))
 	}
-	return r.body.Close()
+	err := r.body.Close()
+	r.cancel(nil)
+	return err
 }
 
 // Stat implements bucket.Reader. The answer to HEAD has no body: on servers

@@ -71,6 +71,7 @@ type Bucket struct {
 	url       string // for messages
 	versioned bool
 	retry     retry
+	stall     time.Duration // how long a body that is read may send nothing
 }
 
 var (
@@ -147,6 +148,7 @@ func connect(opts Options) (*Bucket, error) {
 		prefix: prefix,
 		url:    describe(opts.Bucket, prefix, opts.Endpoint),
 		retry:  defaultRetry.withPause(opts.Pause),
+		stall:  bodyStalled,
 	}, nil
 }
 

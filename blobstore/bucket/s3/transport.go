@@ -42,6 +42,10 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // the other end's kernel before the connection is given up.
 const stalled = 30 * time.Second
 
+// bodyStalled is how long the body of an answer may bring nothing while it is being
+// read.
+const bodyStalled = time.Minute
+
 // newTransport returns a transport that keeps many connections to one host.
 func newTransport() http.RoundTripper {
 	dialer := &net.Dialer{
