@@ -17,7 +17,7 @@ import (
 type call struct {
 	process  *Process
 	op       string
-	keys     []string // of a list: its prefix
+	keys     []string // of a list: its prefix, and the key after which it goes on
 	name     string   // of the first key, the same in every run (World.canonical)
 	write    bool
 	number   int // in the order of arrival
@@ -194,7 +194,11 @@ func (b *gated) List(ctx context.Context, prefix, startAfter string) iter.Seq2[b
 	return func(yield func(bucket.Info, error) bool) {
 		size := b.process.world.page(prefix)
 		for after := startAfter; ; {
-			page, err := pass(ctx, b.process, "list", []string{prefix}, false, func() ([]bucket.Info, error) {
+			keys := []string{prefix}
+			if after != "" {
+				keys = append(keys, after)
+			}
+			page, err := pass(ctx, b.process, "list", keys, false, func() ([]bucket.Info, error) {
 				var page []bucket.Info
 				for info, err := range b.Bucket.List(context.Background(), prefix, after) {
 					if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -283,8 +284,9 @@ func (j *judge) unreadable(d digest.Digest) string {
 	return ""
 }
 
-// check says what is wrong now, "" if nothing is. Everything is quiet.
+// check says what is wrong when all is quiet, "" if nothing is.
 func (j *judge) check() string {
+	synctest.Wait()
 	late := map[string]bool{}
 	for _, c := range j.w.late {
 		for _, key := range c.keys {
