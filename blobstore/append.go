@@ -19,8 +19,10 @@ const (
 	// checkpoint is after how many parts the record is written, so that a
 	// server that dies costs a client at most that much.
 	checkpoint = 16
-	// firstParts is how many parts the first piece may be as large as. When more
-	// comes behind it, it is copied into parts, and stays for the sweep.
+	// firstParts is how many parts the first piece may be as large as, if it is
+	// likely that more comes: then it is copied into parts, and stays for the
+	// sweep. If that is unlikely it may be as large as what lies between two
+	// checkpoints.
 	firstParts = 2
 	// maxPieces bounds the pieces of a tail; more are joined.
 	maxPieces = 64
@@ -56,7 +58,7 @@ type appender struct {
 	// chunk on, which is filled in first.
 	spooler   bucket.Spooler
 	spool     *spooled
-	firstMost int64 // bytes that may become the first piece
+	firstMost int64 // bytes that the first piece may have
 
 	first   *[chunkSize]byte // a short piece needs no part buffer
 	scratch *[chunkSize]byte // what comes after first, on its way into part

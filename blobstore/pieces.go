@@ -59,7 +59,7 @@ func (a *appender) putFirst(ctx context.Context) (piece, error) {
 			return p, err
 		}
 	}
-	if p.tags = a.spool.tags; p.Size <= a.firstMost { // else nothing comes behind it
+	if p.tags = a.spool.tags; p.Size <= a.s.options.PartSize { // else it is split before it gets into the record
 		p.Check = uint64(a.spool.crc) + 1
 	}
 	_, err := a.spool.to.Put(ctx, dataKey(p.Data), absent)

@@ -62,7 +62,7 @@ func (s *Store) copyParts(ctx context.Context, key, id string, p piece) (parts [
 	crc := uint32(0)
 	for at := int64(0); at < p.Size; at += int64(len(buf)) {
 		b := buf[:min(int64(len(buf)), p.Size-at)]
-		if err := s.readPiece(ctx, piece{Data: p.Data, From: at, Size: int64(len(b))}, b); err != nil {
+		if err := s.readPiece(ctx, piece{Data: p.Data, From: at, Size: int64(len(b)), tags: p.tags}, b); err != nil {
 			return nil, nil, nil, err
 		}
 		crc = crc32.Update(crc, castagnoli, b)

@@ -17,7 +17,7 @@ type spooled struct {
 	to   bucket.Spool
 	size int64  // bytes in it
 	tags []byte // of the chunks in it
-	crc  uint32 // of the bytes that a first piece may have: CRC-32C
+	crc  uint32 // CRC-32C of the bytes, while they are not more than a part
 	bad  bool   // the last bytes could not be written
 
 	parts int64  // bytes of it that are parts in the appender's record
@@ -84,7 +84,7 @@ func (a *appender) pourChunk() error {
 		return overtook(err)
 	}
 	p.tags = a.s.voucher.append(p.tags, p.size/chunkSize, b)
-	if p.size < a.firstMost {
+	if p.size < a.s.options.PartSize {
 		p.crc = crc32.Update(p.crc, castagnoli, b)
 	}
 	p.size += int64(len(b))
@@ -177,12 +177,8 @@ func (p *spooled) read(v *voucher, b []byte, from int64) error {
 	if _, err := p.to.ReadAt(b, from); err != nil {
 		return err
 	}
-	for i := from / chunkSize; len(b) > 0; i++ {
-		n := min(len(b), chunkSize)
-		if !v.vouches(p.tags, i, b[:n]) {
-			return fmt.Errorf("read back chunk %d: %w: %w", i, bucket.ErrUnavailable, errPieceChanged)
-		}
-		b = b[n:]
+	if !v.vouchesAll(p.tags, from/chunkSize, b) {
+		return fmt.Errorf("read back: %w: %w", bucket.ErrUnavailable, errPieceChanged)
 	}
 	return nil
 }

@@ -183,3 +183,48 @@ var errBroken = errors.New("connection lost")
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errBroken }
+
+// A flippingDisk is a flipper that bytes can wait on.
+type flippingDisk struct {
+	*flipper
+	bucket.Spooler
+}
+
+// A first piece that is larger than a part is read back when more comes behind
+// it. A bit that is flipped on the way is noticed, on whatever server.
+func TestALargeFirstPieceThatIsReadBackWithAFlippedBit(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		b, c := newFolder(t)
+		f := &flipper{Bucket: b}
+		disk := flippingDisk{f, b}
+		o := options(c)
+		o.RecentBytes = 1
+		s := open(t, disk, o)
+		data, d := blob(4*partSize+1000, 70)
+		u := start(t, s)
+		const cut = 3*partSize + 300_000
+		if at, err := u.Append(t.Context(), -1, bytes.NewReader(data[:cut])); err != nil || at != cut {
+			t.Fatal(at, err)
+		}
+		if elsewhere {
+			s = open(t, disk, o)
+			u = resume(t, s, u.ID())
+		}
+		f.flips.Store(1)
+		if _, err := u.Finish(t.Context(), cut, bytes.NewReader(data[cut:]), d); !errors.Is(err, bucket.ErrUnavailable) {
+			t.Errorf("elsewhere %v: %v", elsewhere, err)
+		}
+		if f.flips.Load() > 0 {
+			t.Fatal("nothing was read")
+		}
+		u = resume(t, s, u.ID())
+		at, err := u.Refresh(t.Context())
+		if err != nil || at != cut {
+			t.Fatal(at, err)
+		}
+		if _, err := u.Finish(t.Context(), at, bytes.NewReader(data[at:]), d); err != nil {
+			t.Fatal(err)
+		}
+		mustRead(t, s, d, data)
+	}
+}

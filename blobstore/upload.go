@@ -158,6 +158,9 @@ func (u *Upload) Append(ctx context.Context, off int64, r io.Reader) (int64, err
 		return u.session.record.Offset, err
 	}
 	defer a.close()
+	if off < 0 { // who sends an upload in chunks says where each belongs
+		a.firstMost = checkpoint * u.store.options.PartSize
+	}
 	err = a.readFrom(ctx, r)
 	if serr := a.store(ctx, err); err == nil || errors.Is(serr, bucket.ErrPrecondition) {
 		err = serr

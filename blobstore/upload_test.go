@@ -47,6 +47,9 @@ func TestBlobsOfEverySizeComeBackByEveryWay(t *testing.T) {
 				s, _, _ := newStore(t)
 				everyWay(t, s, alg, n)
 			})
+			if n < 256<<10 || alg != digest.SHA256 && n < 20*partSize {
+				continue // it is not written to the disk as it comes, or has been here
+			}
 			t.Run(fmt.Sprintf("on a disk/%s/%d", alg, n), func(t *testing.T) {
 				b, c := newFolder(t)
 				everyWay(t, open(t, b, options(c)), alg, n)
@@ -106,7 +109,7 @@ func TestUploadGoesOnAnywhere(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var b bucket.Bucket
 		c := newClock()
-		if rapid.IntRange(0, 3).Draw(rt, "on a disk") == 0 {
+		if rapid.IntRange(0, 7).Draw(rt, "on a disk") == 7 {
 			b, c = newFolder(t)
 		} else {
 			b = newBucket(c)
@@ -438,7 +441,7 @@ func TestEveryWriteMayFail(t *testing.T) {
 
 func TestEveryWriteToADiskMayFail(t *testing.T) {
 	const part = 256 << 10
-	everyWriteMayFail(t, part, []int{part + 1000, 2*part + 1000, 17*part + 1000}, func() (bucket.Bucket, *faulty, *clock) {
+	everyWriteMayFail(t, part, []int{2*part + 1000, 17*part + 1000}, func() (bucket.Bucket, *faulty, *clock) {
 		b, c := newFolder(t)
 		f := &faulty{Bucket: b}
 		return faultyDisk{f}, f, c

@@ -145,7 +145,7 @@ func (s *Store) readPiece(ctx context.Context, p piece, b []byte) error {
 	if _, err = io.ReadFull(src, b); err != nil {
 		return err
 	}
-	if p.Check != 0 && checkOf(b) != p.Check {
+	if p.Check != 0 && checkOf(b) != p.Check || p.tags != nil && !s.voucher.vouchesAll(p.tags, p.From/chunkSize, b) {
 		return fmt.Errorf("read %s: %w: %w", dataKey(p.Data), bucket.ErrUnavailable, errPieceChanged)
 	}
 	return nil

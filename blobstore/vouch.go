@@ -69,6 +69,19 @@ func (v *voucher) vouches(tags []byte, index int64, chunk []byte) bool {
 	return at+tagSize <= int64(len(tags)) && bytes.Equal(v.append(tag[:0], index, chunk), tags[at:at+tagSize])
 }
 
+// vouchesAll is vouches for all chunks of b, which begins with the one of that
+// index.
+func (v *voucher) vouchesAll(tags []byte, index int64, b []byte) bool {
+	for ; len(b) > 0; index++ {
+		n := min(len(b), chunkSize)
+		if !v.vouches(tags, index, b[:n]) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
 // keep remembers the tags of data of that size whose digest has been checked.
 // Tags that are not all there are of no use.
 func (v *voucher) keep(id dataID, size int64, tags []byte) {
