@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"math"
 	"net"
@@ -141,7 +142,13 @@ func New(s Services, o Options) *Server {
 }
 
 // Serve answers on l until Shutdown, and then returns nil. It closes l.
-func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+func (s *Server) Serve(l net.Listener) error {
+	err := s.grpc.Serve(l)
+	if errors.Is(err, grpc.ErrServerStopped) { // before it began
+		return nil
+	}
+	return err
+}
 
 // StopServing makes the health service say NOT_SERVING, so that balancers send
 // nothing more here, and ends collections and verifications that somebody has
