@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/laminastore/lamina/blobstore"
@@ -60,9 +61,10 @@ func TestWhatIsNamedMeanwhileIsKept(t *testing.T) {
 				w.make("other", "")
 				w.make("index", "", "old", "child")
 				s, im, _ := w.server()
-				calls, acked := 0, false
+				var calls atomic.Int32 // some are made at once
+				acked := false
 				w.bucket.Set(func(op, key string, pass func() error) error {
-					if calls++; calls == call+1 {
+					if calls.Add(1) == int32(call)+1 {
 						w.bucket.Set(nil) // the client's own calls are not counted
 						err := c.act(w, im, s)
 						acked = err == nil
@@ -74,7 +76,7 @@ func TestWhatIsNamedMeanwhileIsKept(t *testing.T) {
 				})
 				w.apply(p, false)
 				w.bucket.Set(nil)
-				done = calls <= call
+				done = int(calls.Load()) <= call
 				if !acked {
 					continue
 				}
@@ -131,7 +133,10 @@ func TestPushesOfOneTagAndRetentionAtOnce(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					w.apply(p, false)
+					if err := w.retainer(p).Apply(t.Context(), false, func(retain.Finding) {}); err != nil {
+						t.Errorf("apply: %v", err)
+						return
+					}
 				}
 			}
 		})
@@ -151,16 +156,18 @@ func TestPushesOfOneTagAndRetentionAtOnce(t *testing.T) {
 // the next pass goes on.
 func TestAPassThatFailsIsDoneAgain(t *testing.T) {
 	p := rule(t, "keep-tags = [\"zz\"]\nuntagged-after = \"7d\"")
-	for fails, calls := 0, 1; fails < calls; fails++ {
+	var calls atomic.Int32 // some are made at once
+	calls.Store(1)
+	for fails := int32(0); fails < calls.Load(); fails++ {
 		w := newWorld(t)
 		w.image("a")
 		w.index("i", "a")
 		w.image("b", "1", "zz")
 		w.days(30)
 		broken := errors.New("the bucket is broken")
-		calls = 0
+		calls.Store(0)
 		w.bucket.Set(func(op, key string, pass func() error) error {
-			if calls++; calls == fails+1 {
+			if calls.Add(1) == fails+1 {
 				return errors.Join(broken, pass()) // it happened, and nobody knows
 			}
 			return pass()
@@ -168,7 +175,7 @@ func TestAPassThatFailsIsDoneAgain(t *testing.T) {
 		err := w.retainer(p).Apply(t.Context(), false, func(retain.Finding) {})
 		w.bucket.Set(nil)
 		if err == nil {
-			t.Errorf("call %d of %d failed, and nobody was told", fails, calls)
+			t.Errorf("call %d of %d failed, and nobody was told", fails, calls.Load())
 		}
 		w.days(1)
 		w.apply(p, false)
