@@ -58,7 +58,7 @@ func killThem(t *testing.T, s settings, n int, of []layer) {
 	var killers sync.WaitGroup
 	for i, v := range victims {
 		v.kill()
-		killers.Go(func() { v.haunt(t, i, len(victims), n) })
+		killers.Go(func() { v.haunt(t, w, i, len(victims), n) })
 	}
 	killers.Wait()
 	for _, v := range victims {

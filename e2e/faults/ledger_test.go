@@ -171,6 +171,7 @@ type crowd struct {
 	stop    chan struct{}
 	running sync.WaitGroup
 	done    atomic.Int64 // things that came to their end
+	size    int64        // clients
 }
 
 // start lets a client of each address work on the tags: one pusher for each
@@ -180,6 +181,7 @@ func (l *ledger) start(t testing.TB, deletes bool, pullers int, addrs ...string)
 	w := &crowd{stop: make(chan struct{})}
 	work := func(addr string, what func(context.Context, *client.Client) error) {
 		c := dial(t, addr)
+		w.size++
 		w.running.Go(func() {
 			for {
 				select {

@@ -18,7 +18,8 @@ import (
 // A victim is a server that is killed and started again.
 type victim struct {
 	*process
-	points []string // steps at which to die
+	points []string      // steps at which to die
+	lives  time.Duration // how long it lives at most that dies at random
 
 	mu    sync.Mutex
 	kills map[string]int // by step; "" at random moments
@@ -40,7 +41,10 @@ func newVictim(t testing.TB, s settings) *victim {
 	}
 	v := &victim{
 		process: &process{argv: []string{self}, env: []string{serverEnv + "=" + string(raw)}, http: s.HTTP, grpc: s.GRPC, metrics: s.Metrics},
-		kills:   map[string]int{},
+		kills:   map[string]int{}, lives: 500 * time.Millisecond,
+	}
+	if !strings.HasPrefix(s.Bucket, "file:") {
+		v.lives = time.Second // all takes longer there
 	}
 	for _, name := range failpoint.Names() {
 		if strings.HasPrefix(s.Bucket, "file:") || !strings.HasPrefix(name, "file-") {
@@ -74,7 +78,7 @@ func (v *victim) revive(t testing.TB) {
 // little later. It must not end in any other way.
 func (v *victim) die(t testing.TB, point string) {
 	var env []string
-	most := time.Duration(rand.IntN(500)) * time.Millisecond
+	most := rand.N(v.lives)
 	if point != "" {
 		// Steps of the bucket come often, and at the start already.
 		n := 1 + rand.IntN(3)
@@ -82,7 +86,7 @@ func (v *victim) die(t testing.TB, point string) {
 			n = 1 + rand.IntN(150)
 		}
 		env = append(env, fmt.Sprintf("%s=%s:%d", failpoint.Env, point, n))
-		most = 2 * time.Second
+		most = 4 * v.lives
 	}
 	l := v.begin(t, env...)
 	err := v.ready(t.Context())
@@ -134,11 +138,21 @@ func (v *victim) killed() (total int, at string) {
 	return total, strings.Join(list, ", ")
 }
 
+// rest is after how many kills a victim lives until its clients have got somewhere.
+// A part of a blob that no life is long enough for would never arrive else.
+const rest = 10
+
 // haunt kills the i-th of several victims its share of n times: at each step in
 // turn, each victim at another one, and as often at random.
-func (v *victim) haunt(t testing.TB, i, of, n int) {
-	for ; 2*i < n && !t.Failed(); i += of {
+func (v *victim) haunt(t testing.TB, w *crowd, i, of, n int) {
+	for done := 2; 2*i < n && !t.Failed(); i += of {
 		v.die(t, v.points[i%len(v.points)])
 		v.die(t, "")
+		if done += 2; done > rest {
+			done = 0
+			v.revive(t)
+			w.goesOn(t, w.size)
+			v.kill()
+		}
 	}
 }
