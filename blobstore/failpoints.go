@@ -15,7 +15,6 @@ var (
 	uploadAborted    = failpoint.New("upload-aborted")         // parts of an upload that was given up
 	blobRecorded     = failpoint.New("blob-recorded")          // a blob that no repository holds
 	blobLinked       = failpoint.New("blob-linked")            // a blob that nobody was told of
-	reaping          = failpoint.New("upload-before-reaping")  // records of uploads that have ended
 	quarantined      = failpoint.New("blob-quarantined")       // a bad copy that nobody was told of
 
 	sweepJudged    = failpoint.New("sweep-judged")            // a blob that is condemned, or gone
