@@ -12,7 +12,7 @@ import (
 // TestRandomSchedules walks at random. LAMINA_SEED=n runs the one episode n and
 // shows its steps; LAMINA_STEPS is how many steps are made in all.
 func TestRandomSchedules(t *testing.T) {
-	steps := number(t, "LAMINA_STEPS", 15_000)
+	steps := number(t, "LAMINA_STEPS", 10_000)
 	if os.Getenv("LAMINA_SOAK") != "" {
 		steps = number(t, "LAMINA_STEPS", 1_000_000)
 	}
