@@ -25,8 +25,6 @@ const (
 	// bytes that each takes meanwhile.
 	fanIn      = 64
 	readBuffer = 32 << 10
-	// perString is what a string takes in memory besides its bytes.
-	perString = 4 + binary.MaxVarintLen16
 	// leastMemory is what New raises a smaller bound to; leastBuffer is what a
 	// sorter begins with.
 	leastMemory = 1 << 10
