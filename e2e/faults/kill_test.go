@@ -37,11 +37,11 @@ func kills(t *testing.T, usual int) int {
 func TestServersAreKilled(t *testing.T) {
 	t.Run("file", func(t *testing.T) {
 		s := settings{Bucket: "file://" + t.TempDir(), Times: short, PartSize: 256 << 10}
-		killThem(t, s, kills(t, 56), layersOf(1, 700, 90_000, 90_001, 300_000, 1_500_000))
+		killThem(t, s, kills(t, 32), layersOf(1, 700, 90_000, 90_001, 300_000, 1_500_000))
 	})
 	t.Run("MinIO", func(t *testing.T) {
 		s := settings{Bucket: servers.MinIO(t), Times: short, PartSize: 5 << 20}
-		killThem(t, s, kills(t, 8), layersOf(1, 700, 90_000, 90_001, 300_000, 11<<20))
+		killThem(t, s, kills(t, 4), layersOf(1, 700, 90_000, 90_001, 300_000, 11<<20))
 	})
 }
 

@@ -76,12 +76,19 @@ func beServer(raw string) error {
 		Store: s.options(), StopWithin: 10 * time.Second,
 		Collect: server.Collect{Every: -1},
 	}
+	// What works on the bucket in the background ends before the server closes it.
+	serving, end := context.WithCancel(context.Background())
+	defer end()
 	var collecting sync.WaitGroup
+	context.AfterFunc(ctx, func() {
+		collecting.Wait()
+		end()
+	})
 	cfg.OnReady = func(r server.Ready) {
 		collecting.Go(func() { collectAlways(ctx, r, log) })
 		collecting.Go(func() { verifyAlways(ctx, r, log) })
 	}
-	err := server.Run(ctx, cfg)
+	err := server.Run(serving, cfg)
 	stop()
 	collecting.Wait()
 	return err
