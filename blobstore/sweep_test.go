@@ -128,6 +128,81 @@ func TestPartsOfAnUploadWhoseServerDied(t *testing.T) {
 	}
 }
 
+// A piece has been written behind a part that did not arrive, and the upload ends
+// without it; and two servers begin the parts of one upload at once.
+func TestWhatIsNotNotedInTimeIsFoundAllTheSame(t *testing.T) {
+	data, d := blob(partSize+100_000, 1)
+	c := newClock()
+	b := &unsure{Bucket: newBucket(c)}
+	s, other := blobstore.New(b, exact(c)), blobstore.New(b, exact(c))
+	u := start(t, s)
+	b.set(func(_ int, op, _ string) fault {
+		if op == "part" {
+			return lost
+		}
+		return none
+	})
+	if _, err := u.Append(t.Context(), 0, bytes.NewReader(data)); !errors.Is(err, bucket.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	b.set(nil)
+	if n := len(keys(t, b, "data/")); n != 1 {
+		t.Fatalf("%d pieces were written", n)
+	}
+	off, err := u.Refresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Finish(t.Context(), off, bytes.NewReader(data[off:]), d); err != nil {
+		t.Fatal(err)
+	}
+	two := start(t, s)
+	same, err := other.ResumeUpload(t.Context(), repo, two.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := &between{r: bytes.NewReader(data), at: partSize, do: func() {
+		if _, err := same.Append(t.Context(), 0, bytes.NewReader(data)); err != nil {
+			t.Error(err)
+		}
+	}}
+	if _, err := two.Append(t.Context(), 0, late); !errors.Is(err, blobstore.ErrUploadOffset) {
+		t.Fatal(err)
+	}
+	if n := len(b.open(t)); n != 1 {
+		t.Fatalf("%d multipart uploads are open: %q", n, b.open(t))
+	}
+	if _, err := same.Commit(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*blobstore.Store{s, other} {
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nothingLeft(t, b, c, d)
+}
+
+// A between does something once it has delivered so many bytes.
+type between struct {
+	r  io.Reader
+	at int
+	do func()
+}
+
+func (b *between) Read(p []byte) (int, error) {
+	if b.at == 0 && b.do != nil {
+		b.do()
+		b.do = nil
+	}
+	if b.at > 0 {
+		p = p[:min(len(p), b.at)]
+	}
+	n, err := b.r.Read(p)
+	b.at -= min(n, b.at)
+	return n, err
+}
+
 // Uploads that end in each of the ways in which something may be left. Nothing
 // that is left has no record that leads to it, and all of it goes.
 func TestWhatUploadsLeave(t *testing.T) {

@@ -108,6 +108,18 @@ func (b *unsure) CreateMultipart(ctx context.Context, key string) (id string, er
 	return id, err
 }
 
+func (b *unsure) PutPart(ctx context.Context, key, id string, n int, r io.ReadSeeker, size int64) (part bucket.Part, err error) {
+	all, err := io.ReadAll(r)
+	if err != nil {
+		return part, err
+	}
+	err = b.write("part", key, func() (err error) {
+		part, err = b.Bucket.PutPart(context.WithoutCancel(ctx), key, id, n, strings.NewReader(string(all)), size)
+		return err
+	})
+	return part, err
+}
+
 func (b *unsure) CompleteMultipart(ctx context.Context, key, id string, parts []bucket.Part, cond bucket.Condition) (info bucket.Info, err error) {
 	err = b.write("complete", key, func() (err error) {
 		info, err = b.Bucket.CompleteMultipart(context.WithoutCancel(ctx), key, id, parts, cond)
@@ -126,7 +138,8 @@ func (b *unsure) open(t tester) (open []string) {
 	b.mu.Lock()
 	keys := slices.Clone(b.keys)
 	b.mu.Unlock()
-	for _, key := range keys {
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
 		for _, err := range b.ListMultiparts(context.Background(), key) {
 			if err != nil {
 				t.Fatal(err)
