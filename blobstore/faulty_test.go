@@ -111,7 +111,7 @@ func (s *faultySpool) Parts(ctx context.Context, key string, size int64, last bo
 // Whichever write fails, in whichever way: the client goes on where it is told
 // to, with the same server or another, and gets its blob.
 func TestEveryWriteMayFail(t *testing.T) {
-	everyWriteMayFail(t, partSize, []int{1000, 200_000, partSize + 1000, 5*partSize + 100_000}, func() (bucket.Bucket, *faulty, *clock) {
+	everyWriteMayFail(t, []string{"lost", "412", "down"}, partSize, []int{1000, 200_000, partSize + 1000, 5*partSize + 100_000}, func() (bucket.Bucket, *faulty, *clock) {
 		c := newClock()
 		f := &faulty{Bucket: newBucket(c)}
 		return f, f, c
@@ -120,16 +120,16 @@ func TestEveryWriteMayFail(t *testing.T) {
 
 func TestEveryWriteToADiskMayFail(t *testing.T) {
 	const part = 256 << 10
-	everyWriteMayFail(t, part, []int{2*part + 1000, 17*part + 1000}, func() (bucket.Bucket, *faulty, *clock) {
+	everyWriteMayFail(t, []string{"lost", "down"}, part, []int{2*part + 1000, 17*part + 1000}, func() (bucket.Bucket, *faulty, *clock) {
 		b, c := newFolder(t)
 		f := &faulty{Bucket: b}
 		return faultyDisk{f}, f, c
 	})
 }
 
-func everyWriteMayFail(t *testing.T, part int64, sizes []int, make func() (bucket.Bucket, *faulty, *clock)) {
+func everyWriteMayFail(t *testing.T, ways []string, part int64, sizes []int, make func() (bucket.Bucket, *faulty, *clock)) {
 	for _, n := range sizes {
-		for _, what := range []string{"lost", "412", "down"} {
+		for _, what := range ways {
 			for at := 1; ; at++ {
 				b, f, c := make()
 				f.fail = func(int, string, string) string { return "" }
