@@ -241,7 +241,8 @@ func TestCommonCaseTakesOneCallAndReadsNothing(t *testing.T) {
 	c.Want(repo, layer, gzipped, diffID)
 	await(t, recorded)
 	for call := range strings.Lines(counted.Log()) {
-		if call = strings.TrimSpace(call); call != "put "+layers.Key(realm.Default, diffID) && !strings.HasPrefix(call, "delete uploads/") {
+		// The record of the upload goes in the background, some time.
+		if call = strings.TrimSpace(call); call != "put "+layers.Key(realm.Default, diffID) && !strings.Contains(call, " uploads/") {
 			t.Errorf("a call that is not needed: %s", call)
 		}
 	}
