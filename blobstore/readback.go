@@ -19,18 +19,6 @@ import (
 // What verification needs of the store: to read without promising anything and
 // without the caches, and to put back what is bad.
 
-// DataPrefix is what the keys of data objects begin with; the id follows.
-const DataPrefix = "data/"
-
-// BlobPrefix is what the keys of blobs' records begin with.
-const BlobPrefix = "blobs/"
-
-// UploadPrefix is what the keys of uploads' records begin with.
-const UploadPrefix = "uploads/"
-
-// IDTime is when the data object or upload of that id was begun. It is in the id.
-func IDTime(id string) (time.Time, error) { return idTime(id) }
-
 // LinkLife is the life of a blob for which a repository's link to it was made: it
 // counts while that is BlobInfo.Life. Errors: one for a payload that is none.
 func LinkLife(l link.Link) (string, error) { return lifeOf(l) }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/collect/runs"
 	"github.com/laminastore/lamina/blobstore/images"
 	"github.com/laminastore/lamina/blobstore/record"
@@ -50,7 +51,10 @@ func (c *cycle) tags(ctx context.Context) error {
 			case kind == kindTag && !pruned:
 				c.countTag(repo, rest)
 			case kind == kindTag:
-				p, err := c.images.TagPointer(ctx, repo, reference.Tag(rest))
+				p, err := c.images.LookName(ctx, images.TagKey(repo, reference.Tag(rest)))
+				if errors.Is(err, bucket.ErrNotExist) {
+					continue
+				}
 				if errors.Is(err, record.ErrInvalid) {
 					c.problem(rest, string(repo), "the tag's record is damaged: write the tag again, or remove it: %v", err)
 					continue
@@ -82,8 +86,8 @@ func (c *cycle) tags(ctx context.Context) error {
 }
 
 // tagged notes a tag with what it names.
-func (c *cycle) tagged(pointers *runs.Sorter, repo reference.Repository, tag string, p images.Pointer) error {
-	if p.Gone {
+func (c *cycle) tagged(pointers *runs.Sorter, repo reference.Repository, tag string, p images.Name) error {
+	if p.Gone || p.Digest == "" {
 		if !p.Since.IsZero() && p.Since.Before(c.forgetBefore()) && c.store.Records().CanForget() {
 			return c.addDead(deadTag, repo, tag)
 		}
@@ -142,50 +146,47 @@ func (c *cycle) namesByRepository(ctx context.Context, do func(context.Context, 
 
 // namesThatCount compares tags and referrers with the links that were live.
 func (c *cycle) namesThatCount(pointers, refs *runs.Sorter) error {
-	live := c.lives.Walk()
-	defer live.Close()
-	for b, err := range pointers.Sorted() {
+	err := c.alive(pointers, true, func(repo reference.Repository, tag string, live bool) error {
+		if !live {
+			return c.addDead(deadTag, repo, tag)
+		}
+		c.countTag(repo, tag)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.alive(refs, false, func(repo reference.Repository, rest string, live bool) error {
+		if live {
+			return nil
+		}
+		return c.addDead(deadReferrer, repo, rest)
+	})
+}
+
+// alive tells do of each name in a sorter, and whether the manifest that it names
+// has a live link: with generation, one of the generation it was written for.
+func (c *cycle) alive(names *runs.Sorter, generation bool, do func(repo reference.Repository, name string, live bool) error) error {
+	lives := c.lives.Walk()
+	defer lives.Close()
+	for b, err := range names.Sorted() {
 		if err != nil {
 			return err
 		}
-		repo, rest, err := cutString(b)
+		repo, name, err := cutString(b)
+		if err == nil {
+			_, _, name, err = cutDigest(name)
+		}
+		if err == nil && generation {
+			_, name, err = cutString(name)
+		}
 		if err != nil {
 			return err
 		}
-		if _, _, rest, err = cutDigest(rest); err != nil {
-			return err
-		}
-		_, tag, err := cutString(rest)
-		if err != nil {
-			return err
-		}
-		if live.Skip(b[:len(b)-len(tag)]) {
-			c.countTag(reference.Repository(repo), string(tag))
-			continue
-		}
-		if err := errors.Join(live.Err(), c.addDead(deadTag, reference.Repository(repo), string(tag))); err != nil {
+		live := lives.Skip(b[:len(b)-len(name)])
+		if err := errors.Join(lives.Err(), do(reference.Repository(repo), string(name), live)); err != nil {
 			return err
 		}
 	}
-	live2 := c.lives.Walk()
-	defer live2.Close()
-	for b, err := range refs.Sorted() {
-		if err != nil {
-			return err
-		}
-		repo, rest, err := cutString(b)
-		if err != nil {
-			return err
-		}
-		if _, _, rest, err = cutDigest(rest); err != nil {
-			return err
-		}
-		if live2.Skip(b[:len(b)-len(rest)]) {
-			continue
-		}
-		if err := errors.Join(live2.Err(), c.addDead(deadReferrer, reference.Repository(repo), string(rest))); err != nil {
-			return err
-		}
-	}
-	return errors.Join(live.Err(), live2.Err())
+	return nil
 }

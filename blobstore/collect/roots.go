@@ -159,7 +159,7 @@ func (c *cycle) root(ctx context.Context, n name) error {
 		}
 		return nil
 	}
-	s, err := images.LinkSummary(d, l.Link)
+	s, err := images.SummaryOf(d, l.Link)
 	if err != nil {
 		return fmt.Errorf("manifest %s in repository %s: %w (push it again, or delete it from the repository)", d, n.repo, err)
 	}

@@ -10,10 +10,11 @@ import (
 	"github.com/laminastore/lamina/blobstore/bucket"
 	"github.com/laminastore/lamina/blobstore/link"
 	"github.com/laminastore/lamina/blobstore/record"
+	"github.com/laminastore/lamina/reference"
 )
 
-// What verification needs: records as they are, whether they count or not, and
-// nothing from the caches.
+// What verification and collection need: records as they are, whether they count
+// or not, and nothing from the caches.
 
 // A Name is the record of a tag, or of a referrer under its subject.
 type Name struct {
@@ -29,6 +30,9 @@ func (im *Images) LookName(ctx context.Context, key string) (Name, error) {
 	p, _, err := record.Read[pointer](ctx, im.records, key)
 	return Name{Digest: p.Digest, Generation: p.Generation, Gone: p.Gone, Since: p.Since}, err
 }
+
+// TagKey is the key of the record of a tag.
+func TagKey(repo reference.Repository, tag reference.Tag) string { return tagKey(repo, tag) }
 
 // SummaryOf returns what the link of the manifest d says of it.
 // Errors: record.ErrInvalid.

@@ -8,28 +8,9 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/laminastore/lamina/blobstore"
-	"github.com/laminastore/lamina/blobstore/link"
 	"github.com/laminastore/lamina/blobstore/record"
 	"github.com/laminastore/lamina/reference"
 )
-
-// A Pointer is what a tag says, whether it counts or not.
-type Pointer struct {
-	Digest     digest.Digest
-	Generation string
-	Gone       bool // a tombstone, since Since
-	Since      time.Time
-}
-
-// TagPointer reads the record of a tag. One that does not exist is Gone.
-// Errors: bucket.ErrUnavailable.
-func (im *Images) TagPointer(ctx context.Context, repo reference.Repository, tag reference.Tag) (Pointer, error) {
-	p, _, err := record.Read[pointer](ctx, im.records, tagKey(repo, tag))
-	if absent(err) {
-		return Pointer{Gone: true}, nil
-	}
-	return Pointer{Digest: p.Digest, Generation: p.Generation, Gone: p.Gone || p.Digest == "", Since: p.Since}, err
-}
 
 // Pruned says whether something may have been removed from repo before now: if
 // not, all tags that a listing of the bucket finds count.
@@ -41,10 +22,6 @@ func (im *Images) Pruned(ctx context.Context, repo reference.Repository) (bool, 
 	}
 	return pruned, err
 }
-
-// LinkSummary reads what a manifest's link says of it.
-// Errors: record.ErrInvalid.
-func LinkSummary(d digest.Digest, l link.Link) (Summary, error) { return summary(d, l) }
 
 // SweepTag takes the next step for a tag that does not count any more: it
 // becomes a tombstone, and a tombstone from before that time is removed where
